@@ -1,0 +1,1 @@
+"""Observe TenantModels and slots, plan placement purely, apply it elsewhere."""

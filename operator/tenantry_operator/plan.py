@@ -1,0 +1,55 @@
+"""What the planner decides, as values: the actuators carry it out and decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tenantry_core.resources import PredictorPoolStatus, TenantModelStatus
+from tenantry_core.slices import Entry, Reference
+from tenantry_operator.world import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a person would ask about, recorded on a resource."""
+
+    kind: Literal["TenantModel", "PredictorPool"]
+    name: str
+    namespace: str
+    uid: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version that a slot need not keep: it becomes first to evict."""
+
+    slot: str
+    model: str
+    tenant: str
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    slices: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    """Slices whose content differs from what is written; written before anything else."""
+    obsolete: frozenset[str] = frozenset()
+    """Slices to delete once the others stand."""
+    statuses: Mapping[str, TenantModelStatus] = field(default_factory=dict)
+    """Statuses that differ, by model key, failures first."""
+    pool_statuses: Mapping[str, PredictorPoolStatus] = field(default_factory=dict)
+    pool_slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The slots each pool must run now: those it asks for and those that are still drained."""
+    checks: tuple[Check, ...] = ()
+    """Loads to start, most urgent first."""
+    releases: tuple[Release, ...] = ()
+    warm: frozenset[str] = frozenset()
+    """Ids of instances whose share is loaded: tell them to turn ready."""
+    events: tuple[Event, ...] = ()
+    wake_at: float | None = None
+    """When to plan again although nothing changed: the next retry or the end of a grace time."""
