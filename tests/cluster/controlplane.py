@@ -1,0 +1,139 @@
+"""A Kubernetes control plane on the loopback address: real API server, no containers, no root."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cluster import commands, programs
+from cluster.api import ApiClient
+from cluster.binaries import require
+from cluster.errors import KubectlError
+from cluster.fakenodes import count_ready, node_manifest
+from cluster.kubeconfig import User, write_kubeconfig
+from cluster.ports import LOOPBACK, free_ports, is_listening
+from cluster.processes import Process
+
+_START_SECONDS = 60.0
+_ADMIN = "admin"
+_CONTROLLER_MANAGER = "system:kube-controller-manager"
+_SCHEDULER = "system:kube-scheduler"
+_NO_NODES = '{"items": []}'
+
+
+class ControlPlane:
+    """etcd and kube-apiserver, and on request the controllers, and nodes that only pretend.
+
+    Without controllers objects are stored, validated and watched, and nothing acts on them. With
+    controllers a Deployment makes pods, which stay Pending. With fake nodes they turn Ready and fill
+    EndpointSlices, though no container runs. Fake nodes imply controllers.
+    """
+
+    def __init__(self, *, controllers: bool = False, fake_nodes: int = 0) -> None:
+        self._controllers = controllers or fake_nodes > 0
+        self._fake_nodes = fake_nodes
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = tempfile.TemporaryDirectory(prefix="tenantry-cluster-", ignore_cleanup_errors=True)
+            self.directory = Path(stack.enter_context(temporary))
+            self._prepare()
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def start_api(self) -> None:
+        """Starts the API server on its port and data, and waits until it is ready."""
+        self.api_server.start()
+        self.api_server.wait_until(lambda: self._api.read("/readyz") is not None, _START_SECONDS)
+
+    def stop_api(self) -> None:
+        """Takes the API server away, as a crash does. What it stored stays."""
+        self.api_server.stop()
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Runs kubectl as the administrator and gives its output; raises KubectlError when it refuses."""
+        command = [str(require(programs.KUBECTL)), f"--kubeconfig={self.kubeconfig}", *arguments]
+        answer = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=_START_SECONDS, check=False
+        )
+        if answer.returncode != 0:
+            raise KubectlError(answer.stderr.strip())
+        return answer.stdout
+
+    def kubeconfig_for(self, service_account: str, namespace: str = "default") -> Path:
+        """A kubeconfig that acts as the service account, with no more rights than its roles give."""
+        token = self.kubectl("create", "token", service_account, f"--namespace={namespace}").strip()
+        return self._write_kubeconfig(f"{namespace}-{service_account}", token)
+
+    def _prepare(self) -> None:
+        """Ports, users and files; nothing runs yet."""
+        self._port, self._etcd_port, self._etcd_peer_port = free_ports(3)
+        self.url = f"https://{LOOPBACK}:{self._port}"
+        self._certificates = self.directory / "certificates"
+        # The file holds the server's certificate and the authority that signed it.
+        self.certificate_authority = self._certificates / "apiserver.crt"
+        self._tokens = self.directory / "tokens.csv"
+        users = [User(_ADMIN, ("system:masters",)), User(_CONTROLLER_MANAGER), User(_SCHEDULER)]
+        self._tokens.touch(mode=0o600)
+        self._tokens.write_text("".join(user.line for user in users))
+        self._kubeconfigs = {user.name: self._write_kubeconfig(user.name, user.token) for user in users}
+        self.kubeconfig = self._kubeconfigs[_ADMIN]
+        self._api = ApiClient(self.url, users[0].token, self.certificate_authority)
+
+    def _start(self, stack: ExitStack) -> None:
+        etcd = commands.etcd(self.directory / "etcd", self._etcd_port, self._etcd_peer_port)
+        self.etcd = self._launch(stack, etcd)
+        self.etcd.wait_until(lambda: is_listening(self._etcd_port), _START_SECONDS)
+        self.api_server = self._process(
+            commands.kube_apiserver(self._certificates, self._tokens, self._port, self._etcd_port)
+        )
+        stack.callback(self.api_server.stop)
+        self.start_api()
+        if self._controllers:
+            self._start_controllers(stack)
+        if self._fake_nodes:
+            self._start_fake_nodes(stack)
+
+    def _start_controllers(self, stack: ExitStack) -> None:
+        command = commands.kube_controller_manager(self._kubeconfigs[_CONTROLLER_MANAGER], self._certificates)
+        manager = self._launch(stack, command)
+        # Pods are refused until their namespace has this account.
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        manager.wait_until(lambda: self._api.read(account) is not None, _START_SECONDS)
+
+    def _start_fake_nodes(self, stack: ExitStack) -> None:
+        self._launch(stack, commands.kube_scheduler(self._kubeconfigs[_SCHEDULER]))
+        kwok = self._launch(stack, commands.kwok(self.kubeconfig))
+        for number in range(self._fake_nodes):
+            self._api.create("/api/v1/nodes", node_manifest(f"node-{number}"))
+        kwok.wait_until(lambda: self._count_ready_nodes() == self._fake_nodes, _START_SECONDS)
+
+    def _count_ready_nodes(self) -> int:
+        return count_ready(self._api.read("/api/v1/nodes") or _NO_NODES)
+
+    def _launch(self, stack: ExitStack, command: list[str]) -> Process:
+        process = self._process(command)
+        stack.callback(process.stop)
+        process.start()
+        return process
+
+    def _process(self, command: list[str]) -> Process:
+        return Process(command, self.directory / f"{Path(command[0]).name}.log")
+
+    def _write_kubeconfig(self, name: str, token: str) -> Path:
+        path = self.directory / f"{name.replace(':', '-')}.kubeconfig"
+        return write_kubeconfig(path, self.url, self.certificate_authority, token)

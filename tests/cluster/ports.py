@@ -1,0 +1,25 @@
+"""Ports on the loopback address."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below the range from which systems take the ports of outgoing connections. A server that is stopped
+# for a while can then start again on its port, and no client can connect to itself meanwhile.
+_CHOICE = range(20_000, 30_000)
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports on which nothing listens."""
+    ports = random.sample(_CHOICE, k=100)
+    free = [port for port in ports if not is_listening(port)]
+    return free[:count]
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0

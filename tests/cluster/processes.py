@@ -1,0 +1,100 @@
+"""One child process: its log, its end, and that it never outlives the tests."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cluster.errors import StartError
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Process:
+    """A command that can be started, stopped and started again.
+
+    Start it from a thread that lives as long as it shall: Linux ends it with the thread that started it.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, **environment: str) -> None:
+        self._command = list(command)
+        self._environment = os.environ | environment
+        self._log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """The program's name, for messages."""
+        return Path(self._command[0]).name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there, be it paused."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        """Starts the command; its output is appended to the log."""
+        with self._log.open("ab") as log:
+            # A session of its own: Ctrl-C in a terminal is for the tests, which then stop things in order.
+            self._child = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent(os.getpid()),
+            )
+
+    def stop(self) -> None:
+        """Ends the process at once. Nothing here has state worth a graceful end, paused ones included."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def pause(self) -> None:
+        """Lets the process hang: it keeps its connections and answers nothing."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends the pause."""
+        self._send(signal.SIGCONT)
+
+    def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
+        """Returns once the process is ready; raises StartError with its last words if it is not in time."""
+        deadline = time.monotonic() + seconds
+        while not is_ready():
+            if not self.is_running:
+                raise StartError(f"{self.name} has ended; the end of its log:\n{self._last_lines()}")
+            if time.monotonic() > deadline:
+                late = f"{self.name} is not ready after {seconds:.0f} s"
+                raise StartError(f"{late}; the end of its log:\n{self._last_lines()}")
+            time.sleep(0.05)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._child is not None:
+            self._child.send_signal(number)
+
+    def _last_lines(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _end_with_parent(parent: int) -> Callable[[], None] | None:
+    """What the child does before it becomes the command: ask Linux to kill it when its parent is gone."""
+    if sys.platform != "linux":
+        return None
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The parent may have ended before that call, and then nothing would end the child.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
