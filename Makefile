@@ -1,0 +1,54 @@
+# Everything runs from a virtual environment of the clone's own; the first target that needs it makes it.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PACKAGES := core/tenantry_core operator/tenantry_operator router/tenantry_router predictor/tenantry_predictor cli/tenantry
+UV := $(shell command -v uv || echo $(VENV)/bin/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test unit programs check wheel bench lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 15
+
+venv: $(INSTALLED) ## Make or update the virtual environment from requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml scripts/venv
+	@scripts/venv $(VENV)
+	@touch $@
+
+run: $(INSTALLED) ## Train a model per tenant, serve them all on this machine, go on until Ctrl-C
+	@$(PYTHON) -m tenantry.demo
+
+test: $(INSTALLED) programs ## Run all tests: unit, and integration against real parts (no root needed)
+	$(PYTHON) -m pytest tests/unit tests/integration
+
+unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
+	$(PYTHON) -m pytest tests/unit
+
+programs: $(INSTALLED)
+	@$(PYTHON) tests/cluster/build.py
+
+check: $(INSTALLED) ## Lint, format, types, layers, lock and changelog
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(PACKAGES) tests benchmarks scripts
+	$(VENV)/bin/lint-imports
+	$(PYTHON) scripts/check_release.py
+
+wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a model from there
+	$(PYTHON) scripts/check_wheel.py
+
+bench: $(INSTALLED) ## Requests a second and CPU per request of one hop, next to nginx
+	$(PYTHON) benchmarks/hop.py
+
+lock: $(UV) ## Write requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
+	  --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements.lock
+
+$(VENV)/bin/uv: | $(INSTALLED)
+	$(PYTHON) -m pip install --quiet uv
+
+clean: ## Remove the virtual environment and what tools left behind
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
