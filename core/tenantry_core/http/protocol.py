@@ -3,11 +3,375 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections import deque
+from typing import Any
 
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from tenantry_core.http.encoding import CLOSE, CONTINUE, IMPLICIT, encode, problem_response
+from tenantry_core.http.exchange import Exchange
+from tenantry_core.http.fallback import Fallback
 from tenantry_core.http.limits import Budget, Limits
-from tenantry_core.http.messages import HotRoutes
+from tenantry_core.http.messages import HotRoutes, Request
+from tenantry_core.http.reader import NEVER, RequestReader
+from tenantry_core.http.sweeper import Sweeper
+from tenantry_core.problems import Problem
+
+_LINGER = 2.0
+"""Seconds for which a refused client's bytes are read and dropped, so that it can read its answer."""
+_PROBE_AFTER = 0.25
+"""Seconds after which a half-closed client that still waits is asked whether it is there; then doubled."""
 
 
 def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyncio.Protocol]:
     """A class for uvicorn's `http=` that answers `routes` itself and passes on every other request."""
-    raise NotImplementedError
+
+    class BoundHotProtocol(HotProtocol):
+        pass
+
+    BoundHotProtocol.routes = routes
+    BoundHotProtocol.limits = limits
+    BoundHotProtocol.budget = budget
+    BoundHotProtocol.sweeper = Sweeper(limits)
+    return BoundHotProtocol
+
+
+class HotProtocol(asyncio.Protocol):
+    """One connection: a queue of exchanges, in the order of arrival, of which the first may write."""
+
+    routes: HotRoutes
+    limits: Limits
+    budget: Budget
+    sweeper: Sweeper
+
+    __slots__ = (
+        "_closing",
+        "_config",
+        "_corked",
+        "_fallback",
+        "_flushing",
+        "_half_closed",
+        "_loop",
+        "_paused",
+        "_queue",
+        "_quiet_since",
+        "_reader",
+        "_refused",
+        "_server",
+        "_state",
+        "_stopping",
+        "_transport",
+        "_waiting",
+        "_write_deadline",
+        "_write_left",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server = server_state
+        self._state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._reader = RequestReader(self.limits, self.budget, self._deliver)
+        self._queue: deque[Exchange] = deque()
+        self._waiting: deque[Exchange] = deque()
+        self._fallback: Fallback | None = None
+        self._transport: Any = None
+        self._corked = False
+        self._flushing = False
+        self._paused = False
+        self._closing = False
+        self._half_closed = False
+        self._stopping = False
+        self._refused = False
+        self._write_deadline = NEVER
+        self._write_left = 0
+        self._quiet_since = 0.0
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._server.connections.add(self)  # type: ignore[arg-type] # uvicorn names its own classes only
+        self._quiet_since = self._loop.time()
+        self.sweeper.add(self, self._loop)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing or self._reader.ended:
+            return
+        now = self._quiet_since = self._loop.time()
+        self._corked = True
+        try:
+            self._reader.feed(data, now)
+        except Problem as problem:
+            self._refuse(problem)
+        self._corked = False
+        self._flush()
+
+    def eof_received(self) -> bool:
+        """A client may close its side and still wait for answers; a request cut short gets none."""
+        self._half_closed = True
+        self._reader.abandon()
+        if self._closing or not self._queue:
+            return False
+        self._loop.call_later(_PROBE_AFTER, self._probe, _PROBE_AFTER)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._server.connections.discard(self)
+        self.sweeper.discard(self)
+        self._reader.abandon()
+        if self._fallback is not None:
+            self._fallback.disconnect(exc)
+        for exchange in (*self._queue, *self._waiting):
+            self.budget.give_back(len(exchange.request.body))
+            exchange.disconnect()
+        self._queue.clear()
+        self._waiting.clear()
+
+    def pause_writing(self) -> None:
+        self._await_drain(self._loop.time())
+        if self._fallback is not None:
+            self._fallback.pause_writing()
+        self._pace_reading()
+
+    def resume_writing(self) -> None:
+        if self._closing:
+            return
+        self._write_deadline = NEVER
+        if self._fallback is not None:
+            self._fallback.resume_writing()
+        self._flush()
+
+    # uvicorn's callback
+
+    def shutdown(self) -> None:
+        """Graceful: requests in flight finish, then the connection closes; an idle one closes now."""
+        self._stopping = True
+        self._close_if_done()
+
+    # From the sweeper
+
+    def expire(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        if now >= self._write_deadline:
+            self._check_drain(now)
+        elif self._closing:
+            return
+        elif now >= self._reader.deadline:
+            self._time_out()
+        elif self._idle_for(now) >= self.limits.idle_timeout:
+            self._close()
+
+    def _idle_for(self, now: float) -> float:
+        if self._queue or self._reader.deadline is not NEVER:
+            return 0.0
+        return now - self._quiet_since
+
+    # From an exchange
+
+    def persistence(self, exchange: Exchange) -> bytes:
+        """The Connection field of the answer of `exchange`, known when it is encoded."""
+        if self._stopping and not self._reader.reading and exchange is self._queue[-1] and not self._waiting:
+            exchange.persistence = CLOSE
+            self._reader.ended = True
+        return exchange.persistence
+
+    def answered(self, exchange: Exchange) -> None:
+        """`exchange` has its answer: write it when its turn has come, several of one tick together."""
+        queue = self._queue
+        if self._corked or queue[0].data is None:
+            return
+        if len(queue) == 1:
+            self._flush()
+        elif not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    # The outlet of the fallback, which writes only while its exchange is the first of the queue
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """FastAPI's answer ends the connection."""
+        self._close()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    # The queue
+
+    def _deliver(self, request: Request, persistence: bytes) -> None:
+        """A whole request has arrived."""
+        handler = self.routes.match(request.method, request.path)
+        exchange = Exchange(self, request, handler, persistence)
+        if self._waiting or len(self._queue) >= self.limits.pipeline:
+            self._waiting.append(exchange)
+            return
+        self._queue.append(exchange)
+        if handler is not None:
+            exchange.start(handler)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with `problem` after all requests before; then the connection ends."""
+        self._reader.abandon()
+        self._refused = True
+        exchange = Exchange(self, Request(b"", b"", b"", (), b"", 0.0), None, CLOSE)
+        exchange.started = True
+        exchange.data = encode(problem_response(problem), CLOSE)
+        (self._waiting or self._queue).append(exchange)
+
+    def _flush(self) -> None:
+        """Write the answers whose turn has come, start what waits, until there is nothing to do."""
+        self._flushing = False
+        self._corked = True
+        while not self._closing:
+            self._write_ready()
+            if not self._start_waiting():
+                break
+        self._corked = False
+        if self._closing:
+            return
+        if not self._queue:
+            self._quiet_since = self._loop.time()
+            if self._reader.wants_continue:
+                self._continue()
+            if self._stopping or self._half_closed:
+                self._close_if_done()
+        self._pace_reading()
+
+    def _write_ready(self) -> None:
+        queue = self._queue
+        ready: list[bytes] = []
+        while queue and (data := queue[0].data) is not None:
+            exchange = queue.popleft()
+            self.budget.give_back(len(exchange.request.body))
+            ready.append(data)
+            if exchange.persistence is CLOSE:
+                self._transport.write(b"".join(ready))
+                self._close()
+                return
+        if ready:
+            self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+
+    def _start_waiting(self) -> bool:
+        """Whether anything was started that may have been answered at once."""
+        queue, waiting = self._queue, self._waiting
+        started = False
+        while waiting and len(queue) < self.limits.pipeline and self._write_deadline is NEVER:
+            exchange = waiting.popleft()
+            queue.append(exchange)
+            if exchange.handler is not None:
+                exchange.start(exchange.handler)
+            started = True
+        if queue and queue[0].handler is None and not queue[0].started:
+            self._fall_back(queue[0])
+        return started
+
+    def _fall_back(self, exchange: Exchange) -> None:
+        exchange.started = True
+        if self._fallback is None:
+            self._fallback = Fallback(self._config, self._server, self._state, self, self._fallback_answered)
+        self._fallback.start(exchange.request, exchange.persistence)
+
+    def _fallback_answered(self) -> None:
+        if self._closing:
+            return
+        exchange = self._queue[0]
+        exchange.data = b""  # all of it has been written
+        self.answered(exchange)
+
+    # Reading
+
+    def _pace_reading(self) -> None:
+        """Read no further while answers pile up: on our side or on the client's."""
+        pause = (
+            self._write_deadline is not NEVER
+            or bool(self._waiting)
+            or len(self._queue) >= self.limits.pipeline
+        )
+        if pause is not self._paused and not self._closing:
+            self._paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _continue(self) -> None:
+        if self._reader.in_body:
+            self._reader.wants_continue = False
+            self._transport.write(CONTINUE)
+
+    def _time_out(self) -> None:
+        if self._reader.reading:
+            part = "body" if self._reader.in_body else "header"
+            self._refuse(Problem(408, f"The request's {part} took too long to arrive.", reason="SlowRequest"))
+            self._flush()
+        else:
+            self._reader.abandon()  # only the beginnings of a method, or empty lines
+            self._close_if_done()
+
+    # Endings
+
+    def _close_if_done(self) -> None:
+        if not self._queue and not self._reader.reading:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when the client has had its answers; one that may still be sending is heard out first.
+
+        Closing with unread bytes would reset the connection and might take the answer with it.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        now = self._loop.time()
+        if self._refused and not self._half_closed:
+            if self._paused:
+                self._transport.resume_reading()
+            self._write_deadline = now + _LINGER
+            self._transport.write_eof()
+        else:
+            self._await_drain(now)
+            self._transport.close()
+
+    def _await_drain(self, now: float) -> None:
+        self._write_deadline = now + self.limits.write_timeout
+        self._write_left = self._transport.get_write_buffer_size()
+
+    def _check_drain(self, now: float) -> None:
+        """A client that reads slowly may go on; one that reads nothing is dropped."""
+        if self._transport.get_write_buffer_size() < self._write_left:
+            self._await_drain(now)
+        else:
+            self._transport.abort()
+
+    def _probe(self, delay: float) -> None:
+        """Tell a client that is gone from one that has only closed its writing side.
+
+        Both look alike until something is sent: then the kernel of one that is gone answers with a reset.
+        An interim answer is something that every HTTP/1.1 client has to skip; those that ask for the
+        connection to be closed (scripts, mostly) are not asked.
+        """
+        if self._closing or not self._queue:
+            return
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._transport.abort()
+            return
+        first = self._queue[0]
+        if first.handler is not None and first.persistence is IMPLICIT:
+            self._transport.write(CONTINUE)
+        self._loop.call_later(delay * 2, self._probe, delay * 2)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenantry_core.http.limits import Limits
+import uvicorn
+
+from tenantry_core.http import workers
+from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import HotRoutes
+from tenantry_core.http.protocol import hot_protocol
+from tenantry_core.http.sockets import PortTaken, listen
 
+__all__ = ["Application", "PortTaken", "Settings", "serve"]
 
-class PortTaken(Exception):
-    """Another process listens on the address already. The message is a sentence for the user."""
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    """0: any free port; the log names it."""
     workers: int = 1
     worker: int | None = None
     """Set in a worker process by its parent through the flag `--worker N`; callers pass it on."""
@@ -44,6 +55,54 @@ def serve(build: Callable[[], Application], settings: Settings) -> None:
 
     `build` is called in the process that serves (never in the parent of several workers). With several
     workers this process starts each as its own command line plus `--worker N`; that command must end up
-    here again, with `settings.worker` set. Raises PortTaken at once.
+    here again, with `settings.worker` set. Call it from the main thread. Raises PortTaken at once.
     """
-    raise NotImplementedError
+    configure_logging(settings.log_level)
+    if settings.worker is not None:
+        _run(build, settings, workers.inherited_socket())
+    elif settings.workers == 1:
+        _run(build, settings, _announce(listen(settings.host, settings.port)[0], settings))
+    else:
+        sockets = listen(settings.host, settings.port, count=settings.workers)
+        _announce(sockets[0], settings)
+        workers.supervise(sockets, grace=settings.graceful_timeout)
+
+
+def configure_logging(level: str) -> None:
+    """One short line per event, on stderr."""
+    logging.basicConfig(format="%(levelname)-7s %(name)s: %(message)s", level=level.upper(), force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said in our words
+
+
+def _announce(sock: socket.socket, settings: Settings) -> socket.socket:
+    host, port = sock.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    plural = f", {settings.workers} workers" if settings.workers > 1 else ""
+    logger.info("listening on http://%s:%d%s", host, port, plural)
+    return sock
+
+
+def _run(build: Callable[[], Application], settings: Settings, sock: socket.socket) -> None:
+    """Serve in this process on `sock`."""
+    # uvicorn raises the signal once more after its graceful end, for handlers that were there before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(server_config(build(), settings)).run([sock])
+
+
+def server_config(application: Application, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration for `application` behind the hot protocol."""
+    budget = Budget(settings.buffer_bytes // settings.workers)
+    return uvicorn.Config(
+        application.asgi,
+        http=hot_protocol(application.routes, settings.limits, budget),
+        loop="uvloop",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=settings.graceful_timeout,
+    )
