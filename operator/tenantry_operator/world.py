@@ -92,3 +92,5 @@ class World:
     reports: Mapping[str, SlotReport] = field(default_factory=dict)
     """What each slot said it holds, by slot, as of the last poll."""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    router_url: str = ""
+    """Where applications reach the router, for `status.url`; empty: no URL is told."""

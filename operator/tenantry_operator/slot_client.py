@@ -1,0 +1,117 @@
+"""What the operator asks of a predictor over HTTP; every failure says whether it judges the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from tenantry_core.slices import Wire
+from tenantry_core.wire import TOKEN, LoadReport, LoadRequest, SlotReport
+from tenantry_operator.plan import Release
+from tenantry_operator.world import Check, CheckFailure, Instance
+
+LOAD_TIMEOUT = 120.0
+"""Seconds: a large artifact from a slow store; the answer to anything else is short."""
+CALL_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 2.0
+SLOT_UNREACHABLE = "SlotUnreachable"
+STORAGE_UNAVAILABLE = "StorageUnavailable"
+_TRANSIENT = frozenset({STORAGE_UNAVAILABLE, SLOT_UNREACHABLE})
+
+T = TypeVar("T", bound=Wire)
+
+
+class _Answer(Wire, frozen=True):
+    """The members of a problem document that are read."""
+
+    error: str = ""
+    reason: str = ""
+
+
+class SlotClient:
+    """Calls instances by their address. No method raises: what cannot be done is part of the answer.
+
+    `token` is read for every call, so that it can rotate; empty sends none.
+    """
+
+    def __init__(self, token: Callable[[], str] = str) -> None:
+        self._token = token
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(CALL_TIMEOUT, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def load(self, instance: Instance, check: Check) -> LoadReport | CheckFailure:
+        request = LoadRequest(check.reference, check.tenant, check.pinned, check.verify, check.probe_user)
+        path = f"/v2/repository/models/{check.model}/load"
+        return await self._call("POST", instance, path, LoadReport, request, LOAD_TIMEOUT)
+
+    async def release(self, instance: Instance, release: Release) -> CheckFailure | None:
+        request = LoadRequest(release.reference, release.tenant)
+        path = f"/v2/repository/models/{release.model}/unload"
+        return await self._tell(instance, path, request)
+
+    async def turn_ready(self, instance: Instance) -> CheckFailure | None:
+        return await self._tell(instance, "/v2/slot/ready", None)
+
+    async def report(self, instance: Instance) -> SlotReport | CheckFailure:
+        return await self._call("GET", instance, "/v2/slot", SlotReport, None, CALL_TIMEOUT)
+
+    async def _tell(self, instance: Instance, path: str, body: Wire | None) -> CheckFailure | None:
+        answer = await self._send("POST", instance, path, body, CALL_TIMEOUT)
+        return answer if isinstance(answer, CheckFailure) else None
+
+    async def _call(
+        self, method: str, instance: Instance, path: str, kind: type[T], body: Wire | None, timeout: float
+    ) -> T | CheckFailure:
+        answer = await self._send(method, instance, path, body, timeout)
+        if isinstance(answer, CheckFailure):
+            return answer
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.DecodeError as error:
+            return _unreachable(instance, f"answered something else than a predictor does: {error}")
+
+    async def _send(
+        self, method: str, instance: Instance, path: str, body: Wire | None, timeout: float
+    ) -> bytes | CheckFailure:
+        """The body of a good answer, or why there is none."""
+        host = f"[{instance.host}]" if ":" in instance.host else instance.host
+        headers = {"content-type": "application/json"}
+        if token := self._token():
+            headers[TOKEN.decode()] = token
+        try:
+            response = await self._http.request(
+                method,
+                f"http://{host}:{instance.port}{path}",
+                content=b"" if body is None else msgspec.json.encode(body),
+                headers=headers,
+                timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            )
+        except httpx.HTTPError as error:
+            return _unreachable(instance, str(error) or type(error).__name__)
+        if response.is_success:
+            return response.content
+        return _failure(instance, response)
+
+
+def _failure(instance: Instance, response: httpx.Response) -> CheckFailure:
+    """A problem with a reason judges the artifact; any other error only says that the slot is not well."""
+    try:
+        answer = msgspec.json.decode(response.content, type=_Answer)
+    except msgspec.DecodeError:
+        answer = _Answer()
+    if not answer.reason:
+        return _unreachable(instance, answer.error or f"answered HTTP {response.status_code}")
+    return CheckFailure(answer.reason, answer.error, transient=answer.reason in _TRANSIENT)
+
+
+def _unreachable(instance: Instance, why: str) -> CheckFailure:
+    return CheckFailure(SLOT_UNREACHABLE, f"{instance.host}:{instance.port}: {why}", transient=True)

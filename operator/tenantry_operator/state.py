@@ -1,0 +1,179 @@
+"""What is observed: a source (watches, or the state directory) fills it, the reconciler reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
+from tenantry_core.slices import Entry
+from tenantry_core.wire import SlotReport
+from tenantry_operator.echoes import Echoes
+from tenantry_operator.world import Check, CheckResult, Instance, Slot, World
+
+Entries = tuple[Entry, ...]
+
+
+class ObservedState:
+    """Levels, not events: put what is there now, drop what is gone, in any order and as often as you like.
+
+    Every change sets `dirty`. Nothing is planned before `set_complete()`: a source calls it once it has put
+    all that was there when it began (models, pools, slots, slices and namespaces).
+    All calls belong to the event loop's thread.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, router_url: str = "") -> None:
+        self.dirty = asyncio.Event()
+        self.complete = asyncio.Event()
+        self.changed_at = clock()
+        """Unix time in seconds of the last observation."""
+        self._clock = clock
+        self._router_url = router_url
+        self._models: dict[str, TenantModel] = {}
+        self._pools: dict[str, PredictorPool] = {}
+        self._slots: dict[str, Slot] = {}
+        self._missing_since: dict[str, float] = {}
+        self._slices: dict[str, Entries] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._own_slices: Echoes[Entries | None] = Echoes()
+        self._own_statuses: Echoes[TenantModelStatus] = Echoes()
+        self._own_pool_statuses: Echoes[PredictorPoolStatus] = Echoes()
+
+    def set_complete(self) -> None:
+        """All that was there at the beginning has been put."""
+        self.complete.set()
+        self.touch()
+
+    def touch(self) -> None:
+        """Ask for a plan."""
+        self.changed_at = self._clock()
+        self.dirty.set()
+
+    # What a source reports.
+
+    def put_model(self, model: TenantModel) -> None:
+        known = self._models.get(model.key)
+        if known is not None and known.metadata.uid != model.metadata.uid:
+            self._own_statuses.forget(model.key)
+        status = self._own_statuses.observed(model.key, model.status)
+        if status is not model.status:
+            model = msgspec.structs.replace(model, status=status)
+        if model != known:
+            self._models[model.key] = model
+            self.touch()
+
+    def drop_model(self, key: str) -> None:
+        self._own_statuses.forget(key)
+        if self._models.pop(key, None) is not None:
+            self.touch()
+
+    def put_pool(self, pool: PredictorPool) -> None:
+        status = self._own_pool_statuses.observed(pool.name, pool.status)
+        if status is not pool.status:
+            pool = msgspec.structs.replace(pool, status=status)
+        if pool != self._pools.get(pool.name):
+            self._pools[pool.name] = pool
+            self.touch()
+
+    def drop_pool(self, name: str) -> None:
+        self._own_pool_statuses.forget(name)
+        if self._pools.pop(name, None) is not None:
+            self.touch()
+
+    def put_slot(self, name: str, pool: str, instances: Iterable[Instance]) -> None:
+        """A slot that runs, with every pod or process behind it. Since when it is lost is worked out here."""
+        slot = Slot(name, pool, tuple(sorted(instances, key=lambda i: i.id)))
+        known = self._slots.get(name)
+        if not slot.ready:
+            since = known.lost_since if known else self._missing_since.get(name)
+            slot = Slot(name, pool, slot.instances, self._clock() if since is None else since)
+        if slot != known:
+            self._slots[name] = slot
+            self._missing_since.pop(name, None)
+            self.touch()
+
+    def drop_slot(self, name: str) -> None:
+        """Nothing runs for the slot any more."""
+        slot = self._slots.pop(name, None)
+        if slot is not None:
+            self._missing_since[name] = self._clock() if slot.lost_since is None else slot.lost_since
+            self.touch()
+
+    def put_slice(self, name: str, entries: Iterable[Entry]) -> None:
+        self._set_slice(name, self._own_slices.observed(name, tuple(entries)))
+
+    def drop_slice(self, name: str) -> None:
+        self._set_slice(name, self._own_slices.observed(name, None))
+
+    def put_namespace_labels(self, namespace: str, labels: Mapping[str, str]) -> None:
+        if labels != self._labels.get(namespace):
+            self._labels[namespace] = dict(labels)
+            self.touch()
+
+    def drop_namespace(self, namespace: str) -> None:
+        if self._labels.pop(namespace, None) is not None:
+            self.touch()
+
+    # What the reconciler wrote: it counts before the source shows it.
+
+    def wrote_slice(self, name: str, entries: Entries | None) -> None:
+        """None: deleted."""
+        self._own_slices.wrote(name, entries)
+        self._set_slice(name, entries)
+
+    def wrote_status(self, model: TenantModel, status: TenantModelStatus) -> None:
+        known = self._models.get(model.key)
+        if known is not None and known.metadata.uid == model.metadata.uid:
+            self._own_statuses.wrote(model.key, status)
+            self._models[model.key] = msgspec.structs.replace(known, status=status)
+
+    def wrote_pool_status(self, pool: PredictorPool, status: PredictorPoolStatus) -> None:
+        known = self._pools.get(pool.name)
+        if known is not None and known.metadata.uid == pool.metadata.uid:
+            self._own_pool_statuses.wrote(pool.name, status)
+            self._pools[pool.name] = msgspec.structs.replace(known, status=status)
+
+    # What the reconciler reads.
+
+    def world(
+        self,
+        *,
+        results: tuple[CheckResult, ...] = (),
+        pending: frozenset[Check] = frozenset(),
+        reports: Mapping[str, SlotReport] | None = None,
+    ) -> World:
+        """A consistent copy of everything, with the reconciler's own part added."""
+        return World(
+            now=self._clock(),
+            models=dict(self._models),
+            pools=dict(self._pools),
+            slots=self._all_slots(),
+            slices=dict(self._slices),
+            results=results,
+            pending=pending,
+            reports=reports or {},
+            namespace_labels=dict(self._labels),
+            router_url=self._router_url,
+        )
+
+    def _set_slice(self, name: str, entries: Entries | None) -> None:
+        if entries == self._slices.get(name):
+            return
+        if entries is None:
+            del self._slices[name]
+        else:
+            self._slices[name] = entries
+        self.touch()
+
+    def _all_slots(self) -> dict[str, Slot]:
+        """The slots observed, and those that a pool asks for though nothing runs for them yet."""
+        slots = dict(self._slots)
+        asked = {name: pool.name for pool in self._pools.values() for name in pool.slot_names()}
+        missing = {name: pool for name, pool in asked.items() if name not in slots}
+        self._missing_since = {n: self._missing_since.get(n, self._clock()) for n in missing}
+        for name, pool in missing.items():
+            slots[name] = Slot(name, pool, (), self._missing_since[name])
+        return slots
