@@ -30,11 +30,6 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
-    def name(self) -> str:
-        """The program's name, for messages."""
-        return Path(self._command[0]).name
-
-    @property
     def is_running(self) -> bool:
         """Whether the process is there, be it paused."""
         return self._child is not None and self._child.poll() is None
@@ -68,22 +63,23 @@ class Process:
         self._send(signal.SIGCONT)
 
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
-        """Returns once the process is ready; raises StartError with its last words if it is not in time."""
+        """Returns once the process is ready; else ends it and raises StartError with its last words."""
         deadline = time.monotonic() + seconds
         while not is_ready():
             if not self.is_running:
-                raise StartError(f"{self.name} has ended; the end of its log:\n{self._last_lines()}")
+                raise StartError(self._describe("has ended"))
             if time.monotonic() > deadline:
-                late = f"{self.name} is not ready after {seconds:.0f} s"
-                raise StartError(f"{late}; the end of its log:\n{self._last_lines()}")
+                self.stop()
+                raise StartError(self._describe(f"was not ready after {seconds:.0f} s"))
             time.sleep(0.05)
 
     def _send(self, number: signal.Signals) -> None:
         if self._child is not None:
             self._child.send_signal(number)
 
-    def _last_lines(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+    def _describe(self, problem: str) -> str:
+        last_lines = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+        return f"{Path(self._command[0]).name} {problem}; the end of its log:\n{last_lines}"
 
 
 def _end_with_parent(parent: int) -> Callable[[], None] | None:

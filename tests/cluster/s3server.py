@@ -10,6 +10,7 @@ from typing import Self
 
 from cluster import programs
 from cluster.binaries import require
+from cluster.errors import StartError
 from cluster.ports import LOOPBACK, free_ports, is_listening
 from cluster.processes import Process
 
@@ -28,7 +29,11 @@ class S3Server:
         self._process = self._create_process(Path(self._directory.name))
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except StartError:
+            self._directory.cleanup()
+            raise
         return self
 
     def __exit__(
