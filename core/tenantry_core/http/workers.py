@@ -17,6 +17,8 @@ import sys
 import time
 from types import FrameType
 
+from tenantry_core.http import cells
+
 logger = logging.getLogger(__name__)
 
 _SOCKET_VARIABLE = "TENANTRY_WORKER_SOCKET"
@@ -52,6 +54,7 @@ class _Stop(Exception):
 class _Supervisor:
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
+        self._cells = cells.allocate(len(sockets))
         self._workers: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
 
     def run(self, grace: float) -> None:
@@ -72,8 +75,9 @@ class _Supervisor:
         environment = os.environ | {
             _SOCKET_VARIABLE: str(sock.fileno()),
             _PARENT_VARIABLE: str(os.getpid()),
+            cells.VARIABLE: f"{self._cells}:{number - 1}:{len(self._sockets)}",
         }
-        process = subprocess.Popen(command, env=environment, pass_fds=[sock.fileno()])
+        process = subprocess.Popen(command, env=environment, pass_fds=[sock.fileno(), self._cells])
         self._workers[process.pid] = (number, process, time.monotonic())
 
     def _replace_dead(self) -> None:
