@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
+from cluster.errors import StartError
+
 _SECONDS = 5.0
 
 
@@ -29,7 +31,10 @@ class ApiClient:
 
     def create(self, path: str, manifest: dict[str, Any]) -> None:
         """Creates an object in the collection."""
-        self._send("POST", path, json.dumps(manifest).encode())
+        try:
+            self._send("POST", path, json.dumps(manifest).encode())
+        except (OSError, HTTPException) as error:
+            raise StartError(f"{manifest['kind']} could not be created: {error}") from error
 
     def _send(self, method: str, path: str, body: bytes | None) -> str:
         # The certificate is made by the server when it first starts, so it is read with each request.

@@ -19,6 +19,7 @@ from cluster.ports import LOOPBACK, free_ports, is_listening
 from cluster.processes import Process
 
 _START_SECONDS = 60.0
+_KUBECTL_SECONDS = 120.0
 _ADMIN = "admin"
 _CONTROLLER_MANAGER = "system:kube-controller-manager"
 _SCHEDULER = "system:kube-scheduler"
@@ -66,9 +67,9 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs kubectl as the administrator and gives its output; raises KubectlError when it refuses."""
-        command = [str(require(programs.KUBECTL)), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [self._kubectl, f"--kubeconfig={self.kubeconfig}", *arguments]
         answer = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=_START_SECONDS, check=False
+            command, input=stdin, capture_output=True, text=True, timeout=_KUBECTL_SECONDS, check=False
         )
         if answer.returncode != 0:
             raise KubectlError(answer.stderr.strip())
@@ -81,6 +82,7 @@ class ControlPlane:
 
     def _prepare(self) -> None:
         """Ports, users and files; nothing runs yet."""
+        self._kubectl = str(require(programs.KUBECTL))
         self._port, self._etcd_port, self._etcd_peer_port = free_ports(3)
         self.url = f"https://{LOOPBACK}:{self._port}"
         self._certificates = self.directory / "certificates"
