@@ -1,0 +1,1 @@
+"""A plain inference server: a request names its model, version and artifact; it is loaded on demand."""

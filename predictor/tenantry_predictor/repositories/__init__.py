@@ -1,0 +1,1 @@
+"""Where artifacts come from: stores, the disk tier before them, and the memory tier before that."""

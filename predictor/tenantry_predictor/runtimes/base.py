@@ -1,0 +1,80 @@
+"""What every runtime gives: a loaded model. What a custom one may give instead: `predict(data)`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tenantry_core.wire import Tensor
+
+AnyArray = npt.NDArray[Any]
+
+DATATYPES: Mapping[str, type[np.generic]] = {
+    "BOOL": np.bool_,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "FP16": np.float16,
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "BYTES": np.object_,
+}
+"""The Open Inference Protocol's datatypes and how tensors of them are held. BYTES are arrays of `str`."""
+
+
+class LoadError(Exception):
+    """The artifact cannot be served. `reason` is a reason of a TenantModel's status, `message` a sentence."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Model(ABC):
+    """The least that a custom model offers."""
+
+    @abstractmethod
+    def predict(self, data: pd.DataFrame) -> AnyArray:
+        """One prediction a row: an array whose first dimension is the number of rows."""
+
+
+class LoadedModel(ABC):
+    """A model in memory. `predict` may be called from several threads at a time; `close` is called once."""
+
+    engine: ClassVar[str]
+    """What computes: `onnx`, `sklearn`. Answered to whoever asks for the load."""
+    blocks: ClassVar[bool] = False
+    """`predict` waits for another process, so it is never called from the event loop's thread."""
+
+    inputs: tuple[Tensor, ...]
+    """True names, datatypes and shapes; -1 is a free dimension, the first one the rows."""
+    outputs: tuple[Tensor, ...]
+    """Tensors only; the first is what `/predict` answers with."""
+    columns: tuple[str, ...] = ()
+    """Names of the table's columns: of the one [N,k] input, or of the [N,1] inputs in their order."""
+    sample: bytes | None = None
+    """A `/predict` body of one row that the model's author says it answers; None where there is none."""
+    size_bytes: int
+    """Bytes of memory that it holds, measured while it was loaded."""
+
+    @abstractmethod
+    def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:
+        """The named outputs for one array an input (dtypes as DATATYPES says).
+
+        Raises Problem (422) when the values do not suit the model.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back memory and processes."""

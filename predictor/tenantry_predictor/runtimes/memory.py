@@ -1,0 +1,100 @@
+"""How many bytes a model takes: the C heap's growth while it is made.
+
+`mallinfo2` (glibc 2.33) adds up what `malloc` has handed out over all arenas and not got back, mapped blocks
+included. That is where ONNX Runtime keeps weights, graph and kernels. It is exact to the byte where RSS
+counts pages, which a small model may find free already. Python objects below 512 bytes are not in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class _Mallinfo2(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+def _heap_reader() -> Callable[[], int] | None:
+    """Bytes in use on the C heap; None where the C library cannot say (not glibc, or an old one)."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return None
+    mallinfo2.restype = _Mallinfo2
+
+    def read() -> int:
+        info = mallinfo2()
+        return int(info.uordblks) + int(info.hblkhd)
+
+    return read
+
+
+class Measurement:
+    """Bytes attributed so far to one piece of work."""
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.bytes = 0.0
+
+
+class MemoryMeter:
+    """Attributes the heap's growth to the pieces of work that ran meanwhile.
+
+    Alone, a piece gets exactly what the heap grew by. Pieces that overlap share the growth of the time they
+    overlap by weight, so their sum stays exact: that is what a budget needs, and no lock makes loads wait
+    for one another.
+    """
+
+    def __init__(self, heap: Callable[[], int] | None = None) -> None:
+        self._heap = heap or _heap_reader()
+        self._running: list[Measurement] = []
+        self._last = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def measure(self, file_bytes: int) -> Iterator[Callable[[], int]]:
+        """Yields a function that tells the size once the block has ended: at least `file_bytes`.
+
+        The serialised size is the floor, for the weights are in memory in one form or another; where the
+        heap cannot be read the size is taken as four times that.
+        """
+        piece = Measurement(max(file_bytes, 1))
+        with self._lock:
+            self._settle()
+            self._running.append(piece)
+        try:
+            yield lambda: max(round(piece.bytes), file_bytes) if self._heap else 4 * file_bytes
+        finally:
+            with self._lock:
+                self._settle()
+                self._running.remove(piece)
+
+    def _settle(self) -> None:
+        if self._heap is None:
+            return
+        now = self._heap()
+        total = sum(piece.weight for piece in self._running)
+        for piece in self._running:
+            piece.bytes += (now - self._last) * piece.weight / total
+        self._last = now
+
+
+METER = MemoryMeter()
+"""The process has one heap, hence one meter."""
