@@ -10,6 +10,7 @@ import fastapi
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from tenantry_core.http.encoding import FAILED
 from tenantry_core.http.limits import Limits
 from tenantry_core.http.messages import Handler, Request, Response
 from tenantry_core.problems import Problem
@@ -59,7 +60,11 @@ def render_problems(app: fastapi.FastAPI) -> None:
         parts = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
         return problem_answer(Problem(422, "; ".join(parts) + "."))
 
+    async def on_failure(_: fastapi.Request, error: Exception) -> fastapi.Response:
+        return problem_answer(FAILED)  # uvicorn logs the error
+
     app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(Exception, on_failure)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
 

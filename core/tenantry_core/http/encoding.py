@@ -14,6 +14,8 @@ IMPLICIT = b""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+FAILED = Problem(500, "The server failed to answer this request. Its log says why.", reason="Internal")
+
 _WITHOUT_BODY = frozenset({204, 304})
 
 

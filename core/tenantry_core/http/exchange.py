@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tenantry_core.http.encoding import encode, problem_response
+from tenantry_core.http.encoding import FAILED, encode, problem_response
 from tenantry_core.http.messages import Handler, Request, Response
 from tenantry_core.problems import Problem
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tenantry_core.http.protocol import HotProtocol
 
 logger = logging.getLogger(__name__)
-
-_FAILED = Problem(500, "The server failed to answer this request. Its log says why.", reason="Internal")
 
 
 class Exchange:
@@ -45,7 +43,7 @@ class Exchange:
             self._fail(problem)
         except Exception:  # whatever a handler gets wrong must cost this one request, not the connection
             logger.exception("%s %s failed", self.request.method, self.request.path)
-            self._fail(_FAILED)
+            self._fail(FAILED)
 
     def send(self, response: Response) -> None:
         """Answer; see `Reply`."""
@@ -59,7 +57,7 @@ class Exchange:
             self.data = encode(response, persistence, head_only=self.request.method == b"HEAD")
         except (ValueError, KeyError):
             logger.exception("the answer to %s is not valid HTTP", self.request.path)
-            self.data = encode(problem_response(_FAILED), persistence)
+            self.data = encode(problem_response(FAILED), persistence)
         self.on_disconnect = None
         connection.answered(self)
 

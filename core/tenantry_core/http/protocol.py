@@ -51,6 +51,7 @@ class HotProtocol(asyncio.Protocol):
         "_config",
         "_corked",
         "_fallback",
+        "_falling_back",
         "_flushing",
         "_half_closed",
         "_loop",
@@ -83,6 +84,7 @@ class HotProtocol(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._waiting: deque[Exchange] = deque()
         self._fallback: Fallback | None = None
+        self._falling_back = False
         self._transport: Any = None
         self._corked = False
         self._flushing = False
@@ -202,8 +204,9 @@ class HotProtocol(asyncio.Protocol):
         self._transport.write(data)
 
     def close(self) -> None:
-        """FastAPI's answer ends the connection."""
-        self._close()
+        """FastAPI's answer ends the connection. After a whole answer (an error was logged) it need not."""
+        if self._falling_back:
+            self._close()
 
     def is_closing(self) -> bool:
         return self._closing
@@ -281,12 +284,13 @@ class HotProtocol(asyncio.Protocol):
         return started
 
     def _fall_back(self, exchange: Exchange) -> None:
-        exchange.started = True
+        exchange.started = self._falling_back = True
         if self._fallback is None:
             self._fallback = Fallback(self._config, self._server, self._state, self, self._fallback_answered)
         self._fallback.start(exchange.request, exchange.persistence)
 
     def _fallback_answered(self) -> None:
+        self._falling_back = False
         if self._closing:
             return
         exchange = self._queue[0]
