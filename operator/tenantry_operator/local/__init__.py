@@ -1,0 +1,1 @@
+"""Tenantry without a cluster: a state directory in place of etcd, processes in place of pods."""
