@@ -14,7 +14,8 @@ from typing import Any
 import httptools
 import uvicorn
 import uvloop
-from fastapi import FastAPI, Request as FastAPIRequest
+from fastapi import FastAPI
+from fastapi import Request as FastAPIRequest
 from fastapi.responses import StreamingResponse
 
 from tenantry_core.http.asgi import as_endpoint, render_problems
@@ -54,7 +55,7 @@ class Held:
 
 @dataclass
 class Routes:
-    """POST /echo answers the body, /hold waits for the test, /fail and /problem raise; all else is FastAPI's."""
+    """POST /echo answers the body, /hold waits for the test, /fail and /problem raise."""
 
     held: list[Held] = field(default_factory=list)
     seen: list[Request] = field(default_factory=list)

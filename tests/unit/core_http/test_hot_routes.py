@@ -62,9 +62,7 @@ def test_answers_keep_the_order_of_requests_when_handlers_do_not(server: Server,
     ]
 
 
-def test_no_more_requests_of_a_connection_than_the_limit_are_worked_on(
-    server: Server, client: Client
-) -> None:
+def test_a_bounded_number_of_requests_is_worked_on(server: Server, client: Client) -> None:
     server.routes.held.clear()
     client.send(*(post("/hold", b"%d" % i) for i in range(50)))
     for i in range(50):
