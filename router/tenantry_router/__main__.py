@@ -1,0 +1,96 @@
+"""`python -m tenantry_router`: serve predictions from a snapshot folder.
+
+The folder can be written by hand, by the feeder (`--feed-namespace`) or by a local operator:
+
+    DIR/slices/placement-0-0.json
+        {"entries": [{"model": "models.acme", "uid": "1", "created": "2026-01-01T00:00:00Z", "revision": 1,
+                      "tenant": "acme", "pool": "default",
+                      "targets": [{"reference": {"uri": "file:///models/acme.onnx", "format": "onnx"},
+                                   "slots": ["default-0"]}]}]}
+    DIR/addresses.json
+        {"slots": [{"slot": "default-0", "pool": "default", "host": "127.0.0.1", "ports": {"http": 9000}}]}
+
+    python -m tenantry_router --snapshot DIR --port 8080
+    curl -d '[[1, 2]]' -H 'content-type: application/json' localhost:8080/predict/acme
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from tenantry_core.durations import parse_duration
+from tenantry_core.http import server
+from tenantry_router.app import build
+from tenantry_router.router import Settings
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    token = _first_token(arguments.token_file)
+    settings = Settings(arguments.snapshot, arguments.default_timeout, token)
+    serving = server.Settings(
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+        worker=arguments.worker,
+        log_level=arguments.log_level,
+    )
+    try:
+        server.serve(partial(build, settings), serving)
+    except server.PortTaken as error:
+        sys.exit(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tenantry_router",
+        description="Route predictions to the slots that have their models warm.",
+    )
+    parser.add_argument("--snapshot", type=Path, required=True, help="folder to learn placement from")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--workers", type=_count, default=1, help="processes that share the port")
+    parser.add_argument("--token-file", type=Path, help="one token a line; the first is sent to predictors")
+    parser.add_argument("--feed-namespace", help="mirror this namespace's placement into the folder")
+    parser.add_argument(
+        "--default-timeout",
+        type=_duration,
+        default=10.0,
+        help="for requests where neither client nor model says how long (default: 10s)",
+    )
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes: give 1 or more")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _first_token(path: Path | None) -> bytes:
+    """The token to send. Exits with a sentence when the file cannot be read or holds none."""
+    if path is None:
+        return b""
+    try:
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"--token-file {path}: {error}")
+    if not lines:
+        sys.exit(f"--token-file {path} holds no token: write one on its first line")
+    return lines[0].encode()
+
+
+if __name__ == "__main__":
+    main()

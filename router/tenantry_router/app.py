@@ -1,0 +1,148 @@
+"""What is not hot: the Open Inference Protocol's metadata, health, explanations, documentation, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from tenantry_core.http.asgi import as_endpoint, render_problems
+from tenantry_core.http.metrics import metrics_response
+from tenantry_core.http.server import Application
+from tenantry_router.endpoint import Predictions
+from tenantry_router.explain import explain
+from tenantry_router.identity import Caller, caller
+from tenantry_router.model import RoutedModel
+from tenantry_router.router import Router, Settings
+
+VERSION = "0.1.0"
+_BODY = {"content": {"application/json": {"schema": {}}}, "required": True}
+
+
+def build(settings: Settings) -> Application:
+    """The application of one worker process."""
+    router = Router(settings)
+    predictions = Predictions(router)
+    app = _api(router, predictions)
+    _document(app, predictions)
+    return Application(app, predictions)
+
+
+def _api(router: Router, predictions: Predictions) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with router.running():
+            yield
+
+    app = FastAPI(
+        title="Tenantry router",
+        version=VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    render_problems(app)
+    _add_health(app, router)
+    _add_models(app, router, predictions)
+    return app
+
+
+def _document(app: FastAPI, predictions: Predictions) -> None:
+    """The hot routes, for the documentation; the protocol class answers them before they come here."""
+    predict, infer = as_endpoint(predictions.predict), as_endpoint(predictions.infer)
+    for path, endpoint, summary in (
+        ("/predict/{user_id}", predict, "Predict with the model that answers for a user"),
+        ("/v2/models/{model}/infer", infer, "Infer with a model that is named"),
+        ("/v2/models/{model}/versions/{version}/infer", infer, "Infer with one version of a model"),
+    ):
+        app.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            summary=summary,
+            tags=["predictions"],
+            openapi_extra=_parameters(path) | {"requestBody": _BODY},
+        )
+
+
+def _parameters(path: str) -> dict[str, Any]:
+    """The path's parameters in OpenAPI's terms: handlers have no signature that FastAPI could read."""
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return {
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+        ]
+    }
+
+
+def _add_health(app: FastAPI, router: Router) -> None:
+    @app.get("/v2", summary="Name, version and extensions of this server")
+    async def server() -> dict[str, Any]:
+        return {
+            "name": "tenantry",
+            "version": VERSION,
+            "extensions": ["binary_tensor_data", "model_repository"],
+        }
+
+    @app.get("/v2/health/live", summary="Is the router running?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", summary="Can the router serve what it knows?")
+    async def ready() -> dict[str, Any]:
+        state = router.follower.source
+        return {
+            "ready": True,
+            "source": state.source if state else None,
+            "connected": state.connected if state else False,
+            "since": state.since if state else None,
+            "models": len(router.table.models),
+        }
+
+    @app.get("/metrics", summary="Counters, summed over all worker processes", include_in_schema=False)
+    async def metrics() -> Response:
+        answer = metrics_response()
+        return Response(answer.body, answer.status, {k.decode(): v.decode() for k, v in answer.headers})
+
+
+def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
+    metadata = as_endpoint(predictions.metadata)
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        summary = "Inputs and outputs, as a slot that has the model tells them"
+        app.add_api_route(path, metadata, summary=summary, openapi_extra=_parameters(path))
+
+    @app.get("/v2/models/{model}/ready", summary="Is a good version of the model routed?")
+    @app.get("/v2/models/{model}/versions/{version}/ready", summary="Is this version of the model routed?")
+    async def model_ready(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
+        who = _caller(request)
+        found = router.names.find(model, who)
+        router.target(found, None, version)
+        return {"name": router.names.shown(found, who), "ready": True}
+
+    @app.post("/v2/repository/index", summary="The models that the caller may use")
+    async def index(request: Request) -> list[dict[str, str]]:
+        who = _caller(request)
+        return [_index_entry(router.names.shown(model, who), model) for model in router.names.visible(who)]
+
+    @app.get("/explain/{user_id}", summary="Which model, version and slot would serve a user, and why")
+    async def explain_user(request: Request, user_id: str) -> dict[str, Any]:
+        return explain(router, caller(_tenant(request), user_id))
+
+
+def _index_entry(name: str, model: RoutedModel) -> dict[str, str]:
+    """The protocol's states are READY and UNAVAILABLE; `version` is what a request may ask for."""
+    if model.targets:
+        return {"name": name, "version": model.targets[0].version, "state": "READY", "reason": ""}
+    reason = model.entry.unavailable.reason if model.entry.unavailable else ""
+    return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
+
+
+def _caller(request: Request) -> Caller:
+    return caller(_tenant(request), request.headers.get("tenantry-user"))
+
+
+def _tenant(request: Request) -> bytes | None:
+    tenant = request.headers.get("tenantry-tenant")
+    return None if tenant is None else tenant.encode("latin-1")

@@ -1,0 +1,115 @@
+"""Which slot answers: rendezvous hashing with a bound on load, and what to try when slots fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from tenantry_router.fleet import Slot, SlotPool
+from tenantry_router.model import RoutedTarget
+
+LOAD_BOUND = 1.25
+"""A slot takes no more than this times the mean of the placement (Mirrokni, Thorup and Zadimoghaddam)."""
+ALWAYS_ALLOWED = 4
+"""Requests in flight below which a slot counts as idle whatever the mean is: so few cost nobody a wait."""
+
+PRIMARY = "primary"
+LEAST_LOADED = "least-loaded"
+OVERLOAD = "overload"
+FAILOVER = "failover"
+LAST_RESORT = "last-resort"
+
+_NOBODY: frozenset[str] = frozenset()
+_NO_POOL = SlotPool({})
+
+
+class Choice(NamedTuple):
+    slot: Slot
+    reason: str
+    """`primary`: first by hash; `least-loaded`: no user to hash; `overload`: those before it are above the
+    load bound; `failover`: those before it are not ready, ejected or have been tried; `last-resort`: none of
+    the pool's slots is known to be well."""
+
+
+def choose(
+    target: RoutedTarget,
+    pool: SlotPool | None,
+    user: int | None,
+    fallback: int,
+    tried: Collection[str] = _NOBODY,
+) -> Choice | None:
+    """The slot for a request, or None when no slot is left.
+
+    `user` is the user's hash, if there is a user; `fallback` orders the rest of the pool for requests without
+    one; `tried` are slots that have failed this very request.
+    """
+    pool = pool or _NO_POOL
+    if user is None:
+        choice = _least_loaded(target, pool.slots, tried)
+    else:
+        choice = _by_hash(target.ranking.order(user), pool.slots, tried)
+    if choice is None:
+        choice = _beyond_placement(target, pool, fallback if user is None else user, tried)
+    return choice
+
+
+def candidates(
+    target: RoutedTarget, pool: SlotPool | None, user: int | None, fallback: int
+) -> Iterator[Choice]:
+    """All slots in the order in which failures would lead to them, were nothing else to change."""
+    tried: set[str] = set()
+    while (choice := choose(target, pool, user, fallback, tried)) is not None:
+        yield choice
+        tried.add(choice.slot.name)
+
+
+def _by_hash(order: Sequence[str], slots: Mapping[str, Slot], tried: Collection[str]) -> Choice | None:
+    first = slots.get(order[0])
+    if first is not None and first.available and not tried and first.upstream.in_flight < ALWAYS_ALLOWED:
+        return Choice(first, PRIMARY)
+    usable = _usable(order, slots, tried)
+    if not usable:
+        return None
+    limit = max(ALWAYS_ALLOWED, LOAD_BOUND * (1 + sum(slot.in_flight for slot in usable)) / len(usable))
+    chosen = next(slot for slot in usable if slot.in_flight < limit)
+    if chosen is not usable[0]:
+        return Choice(chosen, OVERLOAD)
+    return Choice(chosen, PRIMARY if chosen.name == order[0] else FAILOVER)
+
+
+def _least_loaded(target: RoutedTarget, slots: Mapping[str, Slot], tried: Collection[str]) -> Choice | None:
+    usable = _usable(target.slots, slots, tried)
+    if not usable:
+        return None
+    target.turn += 1
+    start = target.turn % len(usable)
+    chosen = min(chain(usable[start:], usable[:start]), key=_load)
+    return Choice(chosen, FAILOVER if tried else LEAST_LOADED)
+
+
+def _beyond_placement(
+    target: RoutedTarget, pool: SlotPool, key: int, tried: Collection[str]
+) -> Choice | None:
+    """Any predictor can serve any model: warmth is lost, not the answer."""
+    order = pool.ranking.order(key)
+    others = _usable(order, pool.slots, tried)
+    if others:
+        return Choice(others[0], FAILOVER)
+    for name in chain(target.ranking.order(key), order):
+        slot = pool.slots.get(name)
+        if slot is not None and name not in tried:
+            return Choice(slot, LAST_RESORT)
+    return None
+
+
+def _usable(names: Iterable[str], slots: Mapping[str, Slot], tried: Collection[str]) -> list[Slot]:
+    return [
+        slot
+        for name in names
+        if (slot := slots.get(name)) is not None and slot.available and name not in tried
+    ]
+
+
+def _load(slot: Slot) -> int:
+    return slot.in_flight

@@ -1,0 +1,154 @@
+"""The hot routes: which request is a prediction, and what it has to become for a predictor."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from tenantry_core import wire
+from tenantry_core.hashing import hash_user
+from tenantry_core.http.messages import Handler, Reply, Request
+from tenantry_core.problems import Problem
+from tenantry_router import fields as field
+from tenantry_router import metrics
+from tenantry_router.fields import Fields
+from tenantry_router.forward import Forward
+from tenantry_router.identity import Caller, caller, decode_segment, user_in_body
+from tenantry_router.model import RoutedModel
+from tenantry_router.renaming import Renaming
+from tenantry_router.router import Router
+
+_PREDICT = b"/predict/"
+_MODELS = b"/v2/models/"
+_MODEL = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?")
+_INFER = re.compile(_MODEL.pattern + b"/infer")
+
+
+class _Parameters(msgspec.Struct):
+    user_id: str = ""
+
+
+class _InferenceRequest(msgspec.Struct):
+    """The one part of an inference request that the router may have to read."""
+
+    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+
+
+_read_request = msgspec.json.Decoder(_InferenceRequest).decode
+
+
+class Predictions:
+    """`HotRoutes` of the router."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def match(self, method: bytes, path: bytes) -> Handler | None:
+        if method != b"POST":
+            return None
+        if path.startswith(_PREDICT):
+            return self.predict if path.find(b"/", len(_PREDICT)) < 0 else None
+        if path.startswith(_MODELS) and _INFER.fullmatch(path):
+            return self.infer
+        return None
+
+    def predict(self, request: Request, reply: Reply) -> None:
+        """`POST /predict/{user_id}`: the model is found by its user."""
+        try:
+            fields = field.read(request.headers)
+            who = caller(fields.get(wire.TENANT), decode_segment(request.path[len(_PREDICT) :]))
+            assert who.tenant is not None  # the path names at least a tenant
+            model = self._router.table.models[self._router.models.model_for(who.tenant, who.user)]
+            line = b"POST /predict?%b HTTP/1.1\r\n" % request.query if request.query else _PREDICT_LINE
+            self._forward(request, reply, fields, model, who.user, None, line)
+        except Problem as problem:
+            metrics.count_request(problem.status)
+            raise
+
+    def infer(self, request: Request, reply: Reply) -> None:
+        """`POST /v2/models/{model}[/versions/{version}]/infer`: the model is named."""
+        try:
+            fields = field.read(request.headers)
+            match = _INFER.fullmatch(request.path)
+            assert match is not None  # or `match` would not have brought it here
+            who = _named_caller(fields)
+            model = self._router.names.find(decode_segment(match[1]), who)
+            name = who.user
+            if name is None and model.per_user:
+                name = _user_of_body(request, fields, model, who)
+            version = None if match[2] is None else decode_segment(match[2])
+            self._forward(request, reply, fields, model, name, version, None)
+        except Problem as problem:
+            metrics.count_request(problem.status)
+            raise
+
+    def metadata(self, request: Request, reply: Reply) -> None:
+        """`GET /v2/models/{model}[/versions/{version}]`: asked of a slot, which may have to load it."""
+        match = _MODEL.fullmatch(request.path)
+        assert match is not None  # or FastAPI would not have brought it here
+        fields = field.read(request.headers)
+        who = _named_caller(fields)
+        model = self._router.names.find(decode_segment(match[1]), who)
+        version = None if match[2] is None else decode_segment(match[2])
+        key = None if who.user is None else hash_user(model.tenant, who.user)
+        line = self._router.target(model, key, version).metadata_line
+        renaming = Renaming(reply, self._router.names.shown(model, who))
+        self._forward(request, renaming, fields, model, who.user, version, line)
+
+    def _forward(
+        self,
+        request: Request,
+        reply: Reply,
+        fields: Fields,
+        model: RoutedModel,
+        user: str | None,
+        version: str | None,
+        line: bytes | None,
+    ) -> None:
+        router = self._router
+        lines = field.carried(fields, request.body)
+        timeout = field.timeout(fields) or model.timeout or router.settings.default_timeout
+        key = None if user is None else hash_user(model.tenant, user)
+        target = router.target(model, key, version)
+        if target.per_user and user is None:
+            raise _user_missing(model)
+        Forward(
+            router.forwarder,
+            request,
+            reply,
+            model,
+            target,
+            key,
+            line or target.infer_line,
+            target.fields(user) + lines,
+            request.received + timeout,
+        ).start()
+
+
+_PREDICT_LINE = b"POST /predict HTTP/1.1\r\n"
+
+
+def _named_caller(fields: Fields) -> Caller:
+    """Who asks for a model by its name: the headers tell, if anything does."""
+    user = fields.get(wire.USER)
+    return caller(fields.get(wire.TENANT), None if user is None else user.decode("latin-1"))
+
+
+def _user_of_body(request: Request, fields: Fields, model: RoutedModel, who: Caller) -> str:
+    try:
+        document = _read_request(request.body[: field.json_length(fields, request.body)])
+    except msgspec.DecodeError as error:
+        raise Problem(400, f"The body is no inference request: {error}.", reason="Malformed") from error
+    if not document.parameters.user_id:
+        raise _user_missing(model)
+    return user_in_body(document.parameters.user_id, model.tenant)
+
+
+def _user_missing(model: RoutedModel) -> Problem:
+    return Problem(
+        400,
+        f"Model {model.key} is one model per user: say which by the header Tenantry-User "
+        "or by parameters.user_id.",
+        reason="UserMissing",
+    )

@@ -1,0 +1,67 @@
+"""Why a user is served the way they are: the same decisions as a prediction's, told instead of taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenantry_core.hashing import hash_user
+from tenantry_core.problems import Problem
+from tenantry_router.choose import candidates
+from tenantry_router.fleet import Slot
+from tenantry_router.identity import Caller
+from tenantry_router.model import RoutedModel, RoutedTarget
+from tenantry_router.router import Router
+
+
+def explain(router: Router, who: Caller) -> dict[str, Any]:
+    """A JSON document about one user. Raises Problem as a prediction would: unknown or ambiguous."""
+    assert who.tenant is not None  # the path names at least a tenant
+    model = router.table.models[router.models.model_for(who.tenant, who.user)]
+    tenant = router.table.tenants[model.tenant]
+    document: dict[str, Any] = {
+        "tenant": who.tenant,
+        "user": who.user,
+        "model": model.key,
+        "because": _why_model(model, who),
+        "otherModels": sorted(tenant.models.keys() - {model.key}),
+    }
+    key = None if who.user is None else hash_user(model.tenant, who.user)
+    try:
+        target = router.target(model, key)
+    except Problem as problem:
+        return document | {"version": None, "slot": None, "reason": problem.reason, "message": problem.error}
+    return document | _why_slot(router, model, target, key)
+
+
+def _why_model(model: RoutedModel, who: Caller) -> str:
+    users = model.entry.users
+    if who.user is not None and who.user in users.ids:
+        return f"users.ids names {who.user!r}"
+    prefixes = [p for p in users.prefixes if who.user is not None and who.user.startswith(p)]
+    if prefixes:
+        return f"users.prefixes has {max(prefixes, key=len)!r}, the longest that fits"
+    return "it answers for every user of the tenant"
+
+
+def _why_slot(router: Router, model: RoutedModel, target: RoutedTarget, key: int | None) -> dict[str, Any]:
+    pool = router.fleet.pools.get(model.entry.pool)
+    choices = list(candidates(target, pool, key, model.hash))
+    first = choices[0] if choices else None
+    return {
+        "version": target.version,
+        "pool": model.entry.pool,
+        "placement": list(target.slots if key is None else target.ranking.order(key)),
+        "slot": first.slot.name if first else None,
+        "reason": first.reason if first else "no slot of the pool has an address",
+        "candidates": [_candidate(choice.slot, choice.slot.name in target.slots) for choice in choices],
+    }
+
+
+def _candidate(slot: Slot, placed: bool) -> dict[str, Any]:
+    return {
+        "slot": slot.name,
+        "placed": placed,
+        "ready": slot.ready,
+        "ejected": slot.ejected,
+        "inFlight": slot.in_flight,
+    }

@@ -1,0 +1,110 @@
+"""The header fields of a client's request: which ones matter, and what of them travels to the predictor."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from tenantry_core import wire
+from tenantry_core.durations import parse_duration
+from tenantry_core.http.messages import Headers
+from tenantry_core.problems import Problem
+
+CONTENT_TYPE = b"content-type"
+INFERENCE_HEADER = b"inference-header-content-length"
+SERVER_TIMING = b"server-timing"
+_CONTENT_ENCODING = b"content-encoding"
+_TRACEPARENT = b"traceparent"
+_TRACESTATE = b"tracestate"
+_MATTER = frozenset(
+    {
+        *(CONTENT_TYPE, _CONTENT_ENCODING, INFERENCE_HEADER, _TRACEPARENT, _TRACESTATE),
+        *(wire.TENANT, wire.USER, wire.TIMEOUT),
+    }
+)
+_TRACEPARENT_FORM = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE_FORM = re.compile(rb"[\x20-\x7e]{1,512}")
+
+_JSON = b"application/json"
+_BINARY = b"application/octet-stream"
+
+Fields = dict[bytes, bytes]
+
+
+def read(headers: Headers) -> Fields:
+    """The fields that matter, by lower-case name; repeated ones are joined by commas (RFC 9110, 5.3)."""
+    fields: Fields = {}
+    for name, value in headers:
+        if name in _MATTER:
+            fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def carried(fields: Fields, body: bytes) -> bytes:
+    """Header lines for the predictor, none of them with bytes of the client's that were not checked.
+
+    Raises Problem: 415 for a type or encoding that no predictor reads, 400 for a malformed length.
+    """
+    lines = _content_type(fields.get(CONTENT_TYPE))
+    if _CONTENT_ENCODING in fields:
+        raise Problem(
+            415, "Send the body as it is, without a Content-Encoding.", reason="UnsupportedEncoding"
+        )
+    if INFERENCE_HEADER in fields:
+        lines += b"%b: %d\r\n" % (INFERENCE_HEADER, json_length(fields, body))
+    if _TRACEPARENT in fields:
+        lines += _trace(fields)
+    return lines
+
+
+def json_length(fields: Fields, body: bytes) -> int:
+    """How many bytes at the start of the body are JSON. Raises Problem 400."""
+    text = fields.get(INFERENCE_HEADER)
+    if text is None:
+        return len(body)
+    if not (text.isdigit() and len(text) < 12 and int(text) <= len(body)):
+        raise Problem(
+            400, "Inference-Header-Content-Length is no number of bytes within the body.", reason="Malformed"
+        )
+    return int(text)
+
+
+def timeout(fields: Fields) -> float | None:
+    """Seconds that the client gives the request, or None. Raises Problem 400."""
+    text = fields.get(wire.TIMEOUT)
+    return None if text is None else _parse_timeout(text)
+
+
+@lru_cache(maxsize=256)
+def _parse_timeout(text: bytes) -> float:
+    try:
+        return parse_duration(text.decode("latin-1"))
+    except ValueError as error:
+        raise Problem(400, f"Tenantry-Timeout: {error}.", reason="Malformed") from error
+
+
+def _content_type(value: bytes | None) -> bytes:
+    if value == _JSON:
+        return b"content-type: application/json\r\n"
+    if value is None:
+        return b""
+    media_type = value.partition(b";")[0].strip().lower()
+    if media_type not in (_JSON, _BINARY):
+        raise Problem(
+            415,
+            f"The body is said to be {media_type.decode('latin-1')!r}: "
+            "send JSON (Content-Type: application/json) or binary tensors (application/octet-stream).",
+            reason="UnsupportedMediaType",
+        )
+    return b"content-type: %b\r\n" % media_type
+
+
+def _trace(fields: Fields) -> bytes:
+    """The W3C trace context as it came; a malformed one is left out, as its recommendation says."""
+    parent, state = fields[_TRACEPARENT], fields.get(_TRACESTATE)
+    if _TRACEPARENT_FORM.fullmatch(parent) is None:
+        return b""
+    lines = b"traceparent: %b\r\n" % parent
+    if state is not None and _TRACESTATE_FORM.fullmatch(state):
+        lines += b"tracestate: %b\r\n" % state
+    return lines

@@ -1,0 +1,286 @@
+"""The hot path: one prediction on its way to a slot and back. By callbacks; no task per request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from tenantry_core import wire
+from tenantry_core.http.client import Call, Failure, UpstreamError, UpstreamResponse
+from tenantry_core.http.encoding import problem_response
+from tenantry_core.http.messages import Reply, Request, Response
+from tenantry_core.problems import Problem
+from tenantry_router import metrics
+from tenantry_router.choose import Choice, choose
+from tenantry_router.fields import CONTENT_TYPE, INFERENCE_HEADER, SERVER_TIMING
+from tenantry_router.fleet import Fleet, Slot
+from tenantry_router.health import Health
+from tenantry_router.load_times import LoadTimes
+from tenantry_router.model import RoutedModel, RoutedTarget
+from tenantry_router.retry_budget import RetryBudget
+
+_TICK = 0.01
+"""Seconds between looks at the deadlines: a request may outlive its own by so much."""
+_ATTEMPTS = 2
+_COPIED = frozenset({CONTENT_TYPE, INFERENCE_HEADER, b"retry-after"})
+"""Fields of a predictor's answer that a client gets as they are."""
+_LOADED = frozenset({b"miss", b"disk"})
+_ELSEWHERE = frozenset({"Draining", "Overloaded", "StorageUnavailable"})
+"""Reasons of a 503 that speak of the slot and not of the model: another slot may well answer."""
+
+
+class _Reason(msgspec.Struct):
+    reason: str = ""
+
+
+_read_reason = msgspec.json.Decoder(_Reason).decode
+
+
+class Forwarder:
+    """Everything that requests on their way have in common. One per worker process.
+
+    Deadlines are in the event loop's time, which uvloop keeps to the millisecond; durations are measured
+    with a finer clock.
+    """
+
+    def __init__(self, fleet: Fleet, token: bytes) -> None:
+        """`token` is sent to predictors unless it is empty."""
+        self.fleet = fleet
+        self.health = Health(fleet, self._on_ejected)
+        self.budget = RetryBudget()
+        self.load_times = LoadTimes()
+        self.common = b"host: predictor\r\n" + (b"%b: %b\r\n" % (wire.TOKEN, token) if token else b"")
+        self.under_way: set[Forward] = set()
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def watch_deadlines(self) -> None:
+        """Give up on requests whose deadline has passed, until cancelled.
+
+        One look at all that is under way costs less than a timer per request.
+        """
+        while True:
+            await asyncio.sleep(_TICK)
+            now = self.now
+            for forward in [f for f in self.under_way if f.deadline <= now]:
+                forward.expire()
+
+    def _on_ejected(self, slot: Slot) -> None:
+        """Requests that wait for a slot that does not live are better asked elsewhere."""
+        metrics.EJECTIONS.labels(slot.name).inc()
+        for forward in [f for f in self.under_way if f.slot is slot]:
+            forward.leave_slot()
+
+
+class Forward:
+    """One request: sent to a slot, perhaps to a second one, answered once."""
+
+    __slots__ = (
+        "_call",
+        "_fields",
+        "_forwarder",
+        "_line",
+        "_model",
+        "_reason",
+        "_reply",
+        "_request",
+        "_target",
+        "_tried",
+        "_user",
+        "deadline",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        request: Request,
+        reply: Reply,
+        model: RoutedModel,
+        target: RoutedTarget,
+        user: int | None,
+        line: bytes,
+        fields: bytes,
+        deadline: float,
+    ) -> None:
+        """`user` is the user's hash; `line` the request line and `fields` the header lines for the predictor,
+        without those that every request has; `deadline` is in the loop's time."""
+        self._forwarder = forwarder
+        self._request = request
+        self._reply = reply
+        self._model = model
+        self._target = target
+        self._user = user
+        self._line = line
+        self._fields = fields
+        self.deadline = deadline
+        self._tried: tuple[str, ...] = ()
+        self._call: Call | None = None
+        self.slot: Slot | None = None
+        self._reason = ""
+
+    def start(self) -> None:
+        """Send it to the first slot."""
+        forwarder = self._forwarder
+        now = forwarder.now
+        forwarder.budget.record(now)
+        choice = self._choose()
+        if choice is None:
+            raise self._unreachable("No predictor of its pool has an address")
+        if now >= self.deadline:
+            raise _LATE
+        self._reply.on_disconnect = self._drop
+        forwarder.under_way.add(self)
+        metrics.IN_FLIGHT.inc()
+        self._send(choice, now)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self._cancel()
+        self._fail(_LATE)
+
+    def leave_slot(self) -> None:
+        """The slot it waits for has been put out of rotation."""
+        if not self._may_retry():
+            return  # it may still answer before the deadline
+        self._cancel()
+        self._retry_or(None)
+
+    def _choose(self) -> Choice | None:
+        pool = self._forwarder.fleet.pools.get(self._model.entry.pool)
+        return choose(self._target, pool, self._user, self._model.hash, self._tried)
+
+    def _send(self, choice: Choice, now: float) -> None:
+        self.slot, self._reason = choice
+        body = self._request.body
+        milliseconds = max(1, int((self.deadline - now) * 1000))
+        self._call = self.slot.upstream.send(
+            b"%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
+            % (self._line, self._forwarder.common, self._fields, milliseconds, len(body), body),
+            self._done,
+        )
+
+    def _done(self, result: UpstreamResponse | UpstreamError) -> None:
+        slot = self.slot
+        assert slot is not None
+        self._call = None
+        if isinstance(result, UpstreamError):
+            metrics.UPSTREAM_ERRORS.labels(result.failure.name.lower()).inc()
+            self._forwarder.health.failed(slot, self._forwarder.now)
+            self._retry_or(self._failure(result))
+        else:
+            slot.failures = 0
+            if result.status == 503 and _speaks_of_slot(result) and self._may_retry():
+                self._retry_or(result)
+            else:
+                self._answer(result)
+
+    def _may_retry(self) -> bool:
+        return len(self._tried) + 1 < _ATTEMPTS
+
+    def _retry_or(self, outcome: Problem | UpstreamResponse | None) -> None:
+        """Try another slot; where there is none, or no budget, or no time, `outcome` is the answer."""
+        assert self.slot is not None
+        forwarder = self._forwarder
+        now = forwarder.now
+        if self._may_retry() and now < self.deadline:
+            self._tried = (*self._tried, self.slot.name)
+            choice = self._choose()
+            if choice is not None and forwarder.budget.take(now):
+                metrics.RETRIES.inc()
+                self._send(choice, now)
+                return
+            if choice is not None:
+                metrics.RETRIES_REFUSED.inc()
+        if isinstance(outcome, UpstreamResponse):
+            self._answer(outcome)
+        else:
+            self._fail(outcome or self._unreachable("The slot that it was sent to does not answer"))
+
+    def _answer(self, result: UpstreamResponse) -> None:
+        if result.status in (401, 403):
+            self._fail(_TOKEN_REFUSED)
+            return
+        now = self._forwarder.now
+        elapsed = now - self._request.received
+        headers: list[tuple[bytes, bytes]] = []
+        cache = timing = b""
+        for field in result.headers:
+            name, value = field
+            if name in _COPIED:
+                headers.append(field)
+            elif name == wire.CACHE:
+                cache = value
+            elif name == SERVER_TIMING:
+                timing = b", " + value
+        if cache in _LOADED:
+            self._forwarder.load_times.observe(elapsed)
+        headers.append((wire.ROUTE, self._route(cache)))
+        headers.append((SERVER_TIMING, b"router;dur=%.3f%b" % (elapsed * 1000, timing)))
+        self._finish(Response(result.status, headers, result.body))
+
+    def _route(self, cache: bytes) -> bytes:
+        assert self.slot is not None
+        return b"slot=%b; model=%b; version=%b; cache=%b; reason=%b" % (
+            self.slot.name.encode(),
+            self._model.key.encode(),
+            self._target.version.encode(),
+            cache or b"unknown",
+            self._reason.encode(),
+        )
+
+    def _fail(self, problem: Problem) -> None:
+        response = problem_response(problem)
+        route = (wire.ROUTE, self._route(b""))
+        self._finish(Response(response.status, [*response.headers, route], response.body))
+
+    def _finish(self, response: Response) -> None:
+        self._leave()
+        metrics.count_request(response.status)
+        metrics.DURATION.observe(self._forwarder.now - self._request.received)
+        self._reply.send(response)
+
+    def _drop(self) -> None:
+        """The client is gone."""
+        self._leave()
+        self._cancel()
+
+    def _leave(self) -> None:
+        self._forwarder.under_way.discard(self)
+        metrics.IN_FLIGHT.inc(-1)
+
+    def _cancel(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _failure(self, error: UpstreamError) -> Problem:
+        if error.failure is Failure.CONNECT:
+            return self._unreachable("The predictors that were tried cannot be reached")
+        return Problem(502, "The predictor broke off without an answer; try again.", reason="BadGateway")
+
+    def _unreachable(self, what: str) -> Problem:
+        return Problem(
+            503,
+            f"{what}: model {self._model.key}, pool {self._model.entry.pool!r}.",
+            reason="Unreachable",
+            retry_after=self._forwarder.load_times.retry_after(),
+        )
+
+
+_LATE = Problem(504, "The request's time was up before the predictor answered.", reason="DeadlineExceeded")
+_TOKEN_REFUSED = Problem(
+    502,
+    "The predictor does not accept this router's token: give both the same token file.",
+    reason="BadGateway",
+)
+
+
+def _speaks_of_slot(result: UpstreamResponse) -> bool:
+    try:
+        return _read_reason(result.body).reason in _ELSEWHERE
+    except msgspec.DecodeError:
+        return False

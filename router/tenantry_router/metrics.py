@@ -1,0 +1,75 @@
+"""What the router counts, summed over its worker processes. No label ever holds a user's id."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import Gauge as LocalGauge
+
+from tenantry_core.http.metrics import REGISTRY, Counter, Gauge, Histogram, Value
+from tenantry_core.snapshot import SourceState
+from tenantry_router.fleet import Fleet
+from tenantry_router.table import Table
+
+REQUESTS = Counter("tenantry_router_requests_total", "Requests that needed a slot, by status.", ("status",))
+DURATION = Histogram(
+    "tenantry_router_request_seconds", "From the request to its answer, for those that were sent to a slot."
+).labels()
+IN_FLIGHT = Gauge("tenantry_router_requests_in_flight", "Requests sent to a slot, not yet answered.").labels()
+UPSTREAM_ERRORS = Counter(
+    "tenantry_router_upstream_errors_total", "Requests to slots that got no answer, by why.", ("failure",)
+)
+RETRIES = Counter("tenantry_router_retries_total", "Requests sent to a second slot.").labels()
+RETRIES_REFUSED = Counter(
+    "tenantry_router_retries_refused_total", "Second attempts that the retry budget did not allow."
+).labels()
+EJECTIONS = Counter("tenantry_router_ejections_total", "Slots put out of rotation, by slot.", ("slot",))
+CORRUPT_FILES = Counter(
+    "tenantry_router_corrupt_files_total", "Files of the snapshot folder that could not be read."
+).labels()
+
+MODELS = LocalGauge("tenantry_router_models", "Models in the routing table.", registry=REGISTRY)
+SLICES = LocalGauge("tenantry_router_slices", "Slices in the routing table.", registry=REGISTRY)
+SLOTS = LocalGauge("tenantry_router_slots", "Slots with an address.", registry=REGISTRY)
+SLOTS_AVAILABLE = LocalGauge(
+    "tenantry_router_slots_available", "Slots that are ready and not ejected.", registry=REGISTRY
+)
+SOURCE_CONNECTED = LocalGauge(
+    "tenantry_router_source_connected",
+    "1 while the snapshot folder is in touch with its source, 0 while it serves from its last content.",
+    registry=REGISTRY,
+)
+SNAPSHOT_AGE = LocalGauge(
+    "tenantry_router_snapshot_age_seconds",
+    "How long the folder has been without its source; 0 while it is connected.",
+    registry=REGISTRY,
+)
+
+_by_status: dict[int, Value] = {}
+
+
+def count_request(status: int) -> None:
+    """One prediction was answered with `status`."""
+    value = _by_status.get(status)
+    if value is None:
+        value = _by_status[status] = REQUESTS.labels(str(status))
+    value.inc()
+
+
+def show(table: Table, fleet: Fleet, source: Callable[[], SourceState | None]) -> None:
+    """Let the gauges read the present state whenever they are asked for."""
+    MODELS.set_function(lambda: len(table.models))
+    SLICES.set_function(lambda: len(table.slices))
+    SLOTS.set_function(lambda: len(fleet.slots))
+    SLOTS_AVAILABLE.set_function(lambda: sum(slot.available for slot in fleet.slots.values()))
+    SOURCE_CONNECTED.set_function(lambda: _is_connected(source()))
+    SNAPSHOT_AGE.set_function(lambda: _age(source()))
+
+
+def _is_connected(state: SourceState | None) -> bool:
+    return state is not None and state.connected
+
+
+def _age(state: SourceState | None) -> float:
+    return max(0.0, time.time() - state.since) if state is not None and not state.connected else 0.0
