@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,13 +15,12 @@ from tenantry_core.http import workers
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import HotRoutes
 from tenantry_core.http.protocol import hot_protocol
-from tenantry_core.http.sockets import PortTaken, listen
+from tenantry_core.http.signals import stopped_by_signals
+from tenantry_core.http.sockets import BACKLOG, PortTaken, listen
 
 __all__ = ["Application", "PortTaken", "Settings", "serve"]
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,11 @@ def _announce(sock: socket.socket, settings: Settings) -> socket.socket:
 
 def _run(build: Callable[[], Application], settings: Settings, sock: socket.socket) -> None:
     """Serve in this process on `sock`."""
-    # uvicorn raises the signal once more after its graceful end, for handlers that were there before.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(server_config(build(), settings)).run([sock])
+    # While uvicorn serves, the signals are its own; after its graceful end it raises them once more.
+    with stopped_by_signals():
+        config = server_config(build(), settings)
+        gc.freeze()  # what lives as long as the process is not looked through at each collection
+        uvicorn.Server(config).run([sock])
 
 
 def server_config(application: Application, settings: Settings) -> uvicorn.Config:
@@ -103,6 +103,6 @@ def server_config(application: Application, settings: Settings) -> uvicorn.Confi
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=settings.graceful_timeout,
     )

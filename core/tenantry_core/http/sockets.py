@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
+BACKLOG = 2048
+
 
 class PortTaken(Exception):
     """Another process listens on the address already. The message is a sentence for the user."""
@@ -13,6 +15,7 @@ class PortTaken(Exception):
 def listen(host: str, port: int, *, count: int = 1) -> list[socket.socket]:
     """`count` listening sockets on one address, among which the kernel spreads new connections.
 
+    From here on a connection waits for the server that is about to start, rather than being refused.
     Raises PortTaken, and OSError where the address is not this host's or may not be used.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
@@ -29,6 +32,7 @@ def listen(host: str, port: int, *, count: int = 1) -> list[socket.socket]:
             raise PortTaken(f"Port {port} of {host} is in use by another process.") from error
         raise
     if count == 1:
+        first.listen(BACKLOG)
         return [first]
     address = first.getsockname()
     first.close()
@@ -40,4 +44,5 @@ def _shared(family: int, kind: int, protocol: int, address: tuple[str, int]) -> 
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(address)
+    sock.listen(BACKLOG)
     return sock

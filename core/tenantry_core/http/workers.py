@@ -6,7 +6,6 @@ evenly, and those that queue at a worker that dies wait for the next one instead
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import os
@@ -15,9 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from types import FrameType
 
 from tenantry_core.http import cells
+from tenantry_core.http.signals import STOP_SIGNALS, stopped_by_signals
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +46,6 @@ def supervise(sockets: list[socket.socket], *, grace: float) -> None:
     _Supervisor(sockets).run(grace)
 
 
-class _Stop(Exception):
-    """SIGTERM or SIGINT has arrived."""
-
-
 class _Supervisor:
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = sockets
@@ -58,11 +53,7 @@ class _Supervisor:
         self._workers: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
 
     def run(self, grace: float) -> None:
-        for sock in self._sockets:
-            sock.listen(2048)  # from here on connections wait for the workers rather than being refused
-        for stop_signal in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop_signal, _raise_stop)
-        with contextlib.suppress(_Stop):
+        with stopped_by_signals():
             for index in range(len(self._sockets)):
                 self._start(index + 1)
             while True:
@@ -93,8 +84,8 @@ class _Supervisor:
         self._start(number)
 
     def _stop(self, grace: float) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        for stop_signal in STOP_SIGNALS:
+            signal.signal(stop_signal, signal.SIG_IGN)
         for sock in self._sockets:
             sock.close()  # or connections would queue where nobody accepts any more
         for _, process, _ in self._workers.values():
@@ -106,7 +97,3 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _raise_stop(number: int, frame: FrameType | None) -> None:
-    raise _Stop

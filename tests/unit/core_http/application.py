@@ -1,0 +1,64 @@
+"""A small server for test_server.py, started as a command as the router is: --port, --workers, --worker."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from fastapi import FastAPI
+from fastapi import Response as FastAPIResponse
+
+from tenantry_core.http.messages import Handler, Reply, Request, Response
+from tenantry_core.http.metrics import Counter, Gauge, Histogram, metrics_response
+from tenantry_core.http.server import Application, PortTaken, Settings, serve
+
+REQUESTS = Counter("test_requests_total", "Requests.", ("path",))
+SECONDS = Histogram("test_seconds", "Seconds.", buckets=(0.1, 1.0))
+ALIVE = Gauge("test_alive", "Workers.")
+
+
+class Routes:
+    def match(self, method: bytes, path: bytes) -> Handler | None:
+        return {b"/pid": pid, b"/hold": hold}.get(path)
+
+
+def pid(request: Request, reply: Reply) -> None:
+    REQUESTS.labels("/pid").inc()
+    SECONDS.labels().observe(0.5)
+    reply.send(Response(200, (), b"%d" % os.getpid()))
+
+
+def hold(request: Request, reply: Reply) -> None:
+    asyncio.get_running_loop().call_later(0.3, reply.send, Response(200, (), b"held"))
+
+
+def build() -> Application:
+    app = FastAPI()
+    ALIVE.labels().inc()
+
+    @app.get("/metrics")
+    def metrics() -> FastAPIResponse:
+        response = metrics_response()
+        return FastAPIResponse(response.body, headers={k.decode(): v.decode() for k, v in response.headers})
+
+    return Application(app, Routes())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--worker", type=int)
+    arguments = parser.parse_args()
+    settings = Settings(
+        port=arguments.port, workers=arguments.workers, worker=arguments.worker, graceful_timeout=3
+    )
+    try:
+        serve(build, settings)
+    except PortTaken as taken:
+        sys.exit(str(taken))
+
+
+main()
