@@ -1,0 +1,100 @@
+"""`python -m tenantry_operator`: the operator in a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from tenantry_core.resources import PredictorPoolSpec, from_manifest
+from tenantry_operator.kubernetes.credentials import NoCredentials
+from tenantry_operator.kubernetes.pool_children import Release
+from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
+
+DEFAULT_IMAGE = "tenantry/predictor:0.1.0"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 after a signal, 1 when it could not go on, 2 for a command line it cannot follow."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _configure_logging(options.log_level)
+    try:
+        settings = _settings(options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        asyncio.run(run(settings))
+    except (OperatorStopped, NoCredentials, OSError) as error:
+        print(f"tenantry_operator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tenantry_operator", description="Runs the Tenantry operator.")
+    parser.add_argument("--namespace", required=True, help="the release's: pools' pods and slices live in it")
+    parser.add_argument(
+        "--default-pool",
+        type=Path,
+        metavar="FILE",
+        help="YAML spec of the pool to create where there is none",
+    )
+    parser.add_argument("--predictor-image", default=DEFAULT_IMAGE, metavar="IMAGE")
+    parser.add_argument(
+        "--token-secret",
+        default="",
+        metavar="NAME",
+        help="Secret, with the key `token`, for predictors",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="the same tokens, to show to predictors",
+    )
+    parser.add_argument("--router-url", default="", metavar="URL", help="where applications reach the router")
+    parser.add_argument("--standalone", action="store_true", help="lead at once, without a Lease")
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve /metrics, /livez and /readyz")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        release=Release(options.namespace, options.predictor_image, options.token_secret),
+        router_url=options.router_url,
+        token_file=options.token_file,
+        default_pool=_read_pool(options.default_pool),
+        standalone=options.standalone,
+        metrics_port=options.metrics_port,
+    )
+
+
+def _read_pool(path: Path | None) -> PredictorPoolSpec | None:
+    if path is None:
+        return None
+    try:
+        spec: PredictorPoolSpec = from_manifest(yaml.safe_load(path.read_text()) or {}, PredictorPoolSpec)
+    except (yaml.YAMLError, msgspec.ValidationError, OSError) as error:
+        raise ValueError(f"--default-pool {path}: {error}") from error
+    return spec
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    quiet = logging.DEBUG if level == "debug" else logging.WARNING
+    for name in ("kopf", "httpx", "httpcore", "aiohttp", "asyncio", "kubernetes"):
+        logging.getLogger(name).setLevel(quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Requests to the API server: JSON in, JSON out, each with a timeout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+from kubernetes.aio.client import ApiClient
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+
+
+class Unreachable(Exception):
+    """The API server did not answer."""
+
+
+class Refused(Exception):
+    """The API server answered with an error; the message is its own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+
+
+class Api:
+    """A thin layer over the generated client, which knows credentials and connections.
+
+    Its models are left aside: what is exchanged here are manifests.
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def get(self, path: str, **params: str) -> Any:
+        return msgspec.json.decode(await self.send("GET", path, params=params))
+
+    async def create(self, path: str, manifest: Mapping[str, Any]) -> Any:
+        return msgspec.json.decode(await self.send("POST", path, manifest))
+
+    async def replace(self, path: str, manifest: Mapping[str, Any]) -> Any:
+        """With a resourceVersion in it: only over that version."""
+        return msgspec.json.decode(await self.send("PUT", path, manifest))
+
+    async def merge(self, path: str, patch: Mapping[str, Any]) -> Any:
+        """JSON merge patch (RFC 7396): null removes."""
+        return msgspec.json.decode(await self.send("PATCH", path, patch, content_type=MERGE_PATCH))
+
+    async def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> Any:
+        """Server-side apply; fields that another manager holds are taken over."""
+        params = {"fieldManager": manager, "force": "true"}
+        answer = await self.send("PATCH", path, manifest, params=params, content_type=APPLY_PATCH)
+        return msgspec.json.decode(answer)
+
+    async def delete(self, path: str, options: Mapping[str, Any] | None = None) -> None:
+        await self.send("DELETE", path, options or {})
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> bytes:
+        """The body of a good answer. Raises Unreachable and Refused."""
+        try:
+            request = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list((params or {}).items()),
+                header_params={"Accept": accept, "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            content: bytes = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        if response.status >= 400:
+            raise Refused(response.status, _message(content, response.status))
+        return content
+
+
+def _message(content: bytes, status: int) -> str:
+    try:
+        return msgspec.json.decode(content, type=_Status).message or f"HTTP {status}"
+    except msgspec.DecodeError:
+        return f"HTTP {status}"

@@ -1,0 +1,221 @@
+"""Watches, by kopf, that fill the observed state. Only events: no finalizers, no annotations, no timers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+import msgspec
+
+from tenantry_core.names import model_key
+from tenantry_core.resources import GROUP, POOL_LABEL, VERSION, PredictorPool, TenantModel, from_manifest
+from tenantry_core.slices import SliceContent
+from tenantry_operator.kubernetes import credentials
+from tenantry_operator.kubernetes.api import METADATA_ONLY, Api, Refused, Unreachable
+from tenantry_operator.kubernetes.deployments import Deployments
+from tenantry_operator.kubernetes.endpoints import instances_by_slot
+from tenantry_operator.kubernetes.watched import Key, Watched
+from tenantry_operator.state import ObservedState
+
+CATCH_UP_INTERVAL = 0.2
+COMPARE_INTERVAL = 300.0
+"""Seconds between listings that look for what the watches may have missed."""
+
+logger = logging.getLogger(__name__)
+
+
+class Feed:
+    """Mirrors the API server into the state, and tells the state when it has seen all of it."""
+
+    def __init__(self, state: ObservedState, deployments: Deployments, api: Api, namespace: str) -> None:
+        self._state = state
+        self._api = api
+        self._endpoint_slices: dict[Key, dict[str, Any]] = {}
+        self._slots: set[str] = set()
+        self.last_event = time.time()
+        """Unix time in seconds of the last event of any watch."""
+        self.behind_since: float | None = None
+        """Unix time since when listings show what the watches have not brought; None while they agree."""
+        own, release = f"/apis/{GROUP}/{VERSION}", f"namespaces/{namespace}"
+        self.models = Watched(f"{own}/tenantmodels", self._put_model, self._drop_model)
+        self.pools = Watched(f"{own}/predictorpools", self._put_pool, lambda key: state.drop_pool(key[1]))
+        self.slices = Watched(
+            f"{own}/{release}/placementslices", self._put_slice, lambda key: state.drop_slice(key[1])
+        )
+        self.endpoints = Watched(
+            f"/apis/discovery.k8s.io/v1/{release}/endpointslices",
+            self._put_endpoints,
+            self._drop_endpoints,
+            POOL_LABEL,
+        )
+        self.deployments = Watched(
+            f"/apis/apps/v1/{release}/deployments", deployments.put, deployments.drop, POOL_LABEL
+        )
+        self.namespaces = Watched(
+            "/api/v1/namespaces", self._put_namespace, lambda key: state.drop_namespace(key[1])
+        )
+        self._namespace = namespace
+        self._kinds = [
+            self.models,
+            self.pools,
+            self.slices,
+            self.endpoints,
+            self.deployments,
+            self.namespaces,
+        ]
+
+    async def watch(self, started: asyncio.Event) -> None:
+        """Runs kopf until cancelled. Sets `started` once it has taken the process's signals."""
+        await kopf.operator(
+            registry=self._registry(),
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=True,
+            ready_flag=started,
+        )
+
+    async def compare(self) -> None:
+        """Lists beside the watches, to know when they have caught up and what they have missed."""
+        while True:
+            try:
+                agreed = all([await self._compare(kind) for kind in self._kinds])
+            except (Unreachable, Refused) as error:
+                logger.warning("the API server did not list what is there: %s", error)
+                agreed = None
+            if agreed:
+                self.behind_since = None
+                if not self._state.complete.is_set():
+                    self._state.set_complete()
+            elif agreed is False and self.behind_since is None:
+                self.behind_since = time.time()
+            caught_up = agreed and self._state.complete.is_set()
+            await asyncio.sleep(COMPARE_INTERVAL if caught_up else CATCH_UP_INTERVAL)
+
+    async def _compare(self, kind: Watched) -> bool:
+        params = {"labelSelector": kind.label_selector} if kind.label_selector else {}
+        content = await self._api.send("GET", kind.collection, params=params, accept=METADATA_ONLY)
+        listing = msgspec.json.decode(content, type=_Listing)
+        listed = {(i.metadata.namespace, i.metadata.name): i.metadata.version for i in listing.items or ()}
+        return kind.compare(listed, listing.metadata.version)
+
+    # kopf
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(credentials.login)
+        for group, version, plural, kind in (
+            (GROUP, VERSION, "tenantmodels", self.models),
+            (GROUP, VERSION, "predictorpools", self.pools),
+            (GROUP, VERSION, "placementslices", self.slices),
+            ("discovery.k8s.io", "v1", "endpointslices", self.endpoints),
+            ("apps", "v1", "deployments", self.deployments),
+            ("", "v1", "namespaces", self.namespaces),
+        ):
+            kopf.on.event(group, version, plural, registry=registry, id=plural)(self._handler(kind))
+        return registry
+
+    def _handler(self, kind: Watched) -> Callable[..., Any]:
+        async def handle(event: kopf.RawEvent, **_: object) -> None:
+            self.last_event = time.time()
+            kind.observe(dict(event["object"]), deleted=event["type"] == "DELETED")
+
+        return handle
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.networking.request_timeout = 30
+        settings.networking.connect_timeout = 5
+        settings.networking.error_backoffs = (0.5, 1, 2)
+        settings.watching.connect_timeout = 5
+        settings.watching.reconnect_backoff = 0.5
+        # The label for children, and the release's namespace: the server filters, not this process.
+        for plural in ("endpointslices", "deployments"):
+            settings.watching.label_selectors[plural] = POOL_LABEL
+        for plural in ("endpointslices", "deployments", "placementslices"):
+            settings.watching.field_selectors[plural] = f"metadata.namespace={self._namespace}"
+        # Workers linger for this long after an object's last event; a burst makes one for each object.
+        settings.queueing.idle_timeout = 1.0
+        return settings
+
+    # Manifests -> state
+
+    def _put_model(self, manifest: dict[str, Any]) -> None:
+        model = _read(manifest, TenantModel)
+        if model is not None:
+            self._state.put_model(model)
+
+    def _drop_model(self, key: Key) -> None:
+        self._state.drop_model(model_key(*key))
+
+    def _put_pool(self, manifest: dict[str, Any]) -> None:
+        pool = _read(manifest, PredictorPool)
+        if pool is not None:
+            self._state.put_pool(pool)
+
+    def _put_slice(self, manifest: dict[str, Any]) -> None:
+        content = _read(manifest, SliceContent)
+        if content is not None:
+            self._state.put_slice(manifest["metadata"]["name"], content.entries)
+
+    def _put_endpoints(self, manifest: dict[str, Any]) -> None:
+        self._endpoint_slices[_key(manifest)] = manifest
+        self._update_slots()
+
+    def _drop_endpoints(self, key: Key) -> None:
+        self._endpoint_slices.pop(key, None)
+        self._update_slots()
+
+    def _update_slots(self) -> None:
+        found = instances_by_slot(self._endpoint_slices.values())
+        for (pool, slot), instances in found.items():
+            self._state.put_slot(slot, pool, instances)
+        slots = {slot for _, slot in found}
+        for slot in self._slots - slots:
+            self._state.drop_slot(slot)
+        self._slots = slots
+
+    def _put_namespace(self, manifest: dict[str, Any]) -> None:
+        metadata = manifest["metadata"]
+        self._state.put_namespace_labels(metadata["name"], metadata.get("labels") or {})
+
+
+class _ListMetadata(msgspec.Struct):
+    resourceVersion: str = "0"  # noqa: N815
+
+    @property
+    def version(self) -> int:
+        return int(self.resourceVersion)
+
+
+class _ItemMetadata(_ListMetadata):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Item(msgspec.Struct):
+    metadata: _ItemMetadata
+
+
+class _Listing(msgspec.Struct):
+    metadata: _ListMetadata
+    items: list[_Item] | None
+
+
+def _key(manifest: dict[str, Any]) -> Key:
+    return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def _read(manifest: dict[str, Any], kind: type[Any]) -> Any:
+    """None for what does not fit the types: it was stored under an older schema, or under none."""
+    try:
+        return from_manifest(manifest, kind)
+    except msgspec.ValidationError as error:
+        metadata = manifest["metadata"]
+        logger.warning("%s %s is ignored: %s", kind.__name__, metadata.get("name"), error)
+        return None

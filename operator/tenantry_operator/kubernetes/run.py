@@ -1,0 +1,195 @@
+"""The operator in a cluster: its parts put together, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio.client import ApiClient
+
+from tenantry_core.resources import API_VERSION, PredictorPoolSpec
+from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
+from tenantry_operator.kubernetes.actuator import KubernetesActuator
+from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
+from tenantry_operator.kubernetes.credentials import load_configuration
+from tenantry_operator.kubernetes.deployments import Deployments
+from tenantry_operator.kubernetes.election import Election
+from tenantry_operator.kubernetes.feed import Feed
+from tenantry_operator.kubernetes.health import Health
+from tenantry_operator.kubernetes.pool_children import Release
+from tenantry_operator.reconciler import Reconciler
+from tenantry_operator.slot_client import SlotClient
+from tenantry_operator.state import ObservedState
+
+DEFAULT_POOL = "default"
+_LONGEST_BACKOFF = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class OperatorStopped(Exception):
+    """The operator cannot go on, but a fresh process can; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    release: Release
+    router_url: str = ""
+    token_file: Path | None = None
+    default_pool: PredictorPoolSpec | None = None
+    standalone: bool = False
+    metrics_port: int | None = None
+
+
+async def run(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT. Raises OperatorStopped, NoCredentials, and OSError for a port in use."""
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    api = Api(ApiClient(await load_configuration()))
+    try:
+        if await _unless(stop, _served(api)):
+            await _unless(stop, _Operator(settings, api, stop).run())
+    finally:
+        await api.close()
+
+
+class _Operator:
+    def __init__(self, settings: Settings, api: Api, stop: asyncio.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        namespace = settings.release.namespace
+        self._state = ObservedState(router_url=settings.router_url)
+        deployments = Deployments(self._state.touch)
+        self._feed = Feed(self._state, deployments, api, namespace)
+        self._actuator = KubernetesActuator(api, settings.release, deployments, self._feed.slices.versions)
+        self._election = Election(api, namespace, f"{socket.gethostname()}_{secrets.token_hex(4)}")
+        self._health = Health(self._feed, self._state)
+
+    async def run(self) -> None:
+        port = self._settings.metrics_port
+        server = await self._health.serve(port) if port is not None else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch())
+                group.create_task(self._feed.compare())
+                group.create_task(self._lead())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        finally:
+            if server is not None:
+                await server.cleanup()
+
+    async def _watch(self) -> None:
+        started = asyncio.Event()
+        watching = asyncio.ensure_future(self._feed.watch(started))
+        watching.add_done_callback(lambda _: started.set())
+        await started.wait()
+        # kopf takes the signals for itself, and would end its watches before the Lease is given up.
+        _stop_on_signals(self._stop)
+        try:
+            await watching
+        finally:
+            await _cancel(watching)
+        raise OperatorStopped("the watches have ended")
+
+    async def _lead(self) -> None:
+        if self._settings.standalone:
+            return await self._reconcile()
+        await self._election.acquire()
+        reconciling = asyncio.ensure_future(self._reconcile())
+        holding = asyncio.ensure_future(self._election.hold())
+        try:
+            await asyncio.wait({reconciling, holding}, return_when=asyncio.FIRST_COMPLETED)
+            if holding.done():
+                raise OperatorStopped("another operator may lead now")
+            reconciling.result()
+        finally:
+            # Nothing is written any more when the Lease goes to the next.
+            await _cancel(reconciling, holding)
+            await self._election.release()
+
+    async def _reconcile(self) -> None:
+        self._health.leading = True
+        slots = SlotClient(_token_reader(self._settings.token_file))
+        try:
+            await self._state.complete.wait()
+            await self._create_default_pool()
+            await Reconciler(self._state, self._actuator, slots).run()
+        finally:
+            self._health.leading = False
+            await slots.close()
+
+    async def _create_default_pool(self) -> None:
+        """Where there is none at all, once as it begins to lead: who deletes the last pool means it."""
+        spec = self._settings.default_pool
+        if spec is None or self._state.world().pools:
+            return
+        try:
+            await self._actuator.create_pool(DEFAULT_POOL, spec)
+            logger.info("created the PredictorPool %s: there was none", DEFAULT_POOL)
+        except WriteConflict:
+            pass  # somebody else was faster
+        except ActuatorUnavailable as error:
+            logger.error("the PredictorPool %s could not be created: %s", DEFAULT_POOL, error)
+
+
+async def _served(api: Api) -> None:
+    """Returns once the API server answers and knows the resources; says what is missing until then."""
+    backoff = 0.5
+    while True:
+        try:
+            await api.get(f"/apis/{API_VERSION}")
+        except Unreachable as error:
+            logger.warning("cannot reach the API server, trying again: %s", error)
+        except Refused as error:
+            if error.status == 404:
+                logger.warning("%s is not served: install its CustomResourceDefinitions (crds/)", API_VERSION)
+            else:
+                logger.warning("the API server refuses this operator, trying again: %s", error)
+        else:
+            return
+        await asyncio.sleep(backoff)
+        backoff = min(backoff * 2, _LONGEST_BACKOFF)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Does the work unless it is stopped meanwhile; whether it came to its end."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        await _cancel(working, stopping)
+
+
+async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def _token_reader(path: Path | None) -> Any:
+    """The first line of the token file, read for each call since it rotates."""
+
+    def read() -> str:
+        return path.read_text().split("\n", 1)[0].strip() if path else ""
+
+    return read
