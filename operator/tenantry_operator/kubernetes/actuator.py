@@ -14,6 +14,7 @@ import msgspec
 
 from tenantry_core.resources import (
     API_VERSION,
+    Metadata,
     PredictorPool,
     PredictorPoolSpec,
     PredictorPoolStatus,
@@ -31,6 +32,7 @@ from tenantry_operator.plan import Event
 
 MANAGER = "tenantry-operator"
 _NOTE_LIMIT = 1024
+_REMEMBERED_WRITES = 10_000
 _CONFLICTS = frozenset({404, 409, 412})
 _RESOURCES = {
     "Service": "/api/v1/namespaces/{namespace}/services",
@@ -53,6 +55,8 @@ class KubernetesActuator:
         self._deployments = deployments
         self._seen_slices = seen_slices
         self._written_slices: dict[str, int] = {}
+        self._written_statuses: dict[str, int] = {}
+        """By uid, until the watch has long shown them."""
         self._applied: dict[str, list[Manifest]] = {}
 
     # Slices: each write names the version that it replaces, so that a former leader cannot undo it.
@@ -84,11 +88,11 @@ class KubernetesActuator:
     async def write_status(self, model: TenantModel, status: TenantModelStatus) -> None:
         namespace, name = model.metadata.namespace, model.metadata.name
         path = f"/apis/{API_VERSION}/namespaces/{namespace}/tenantmodels/{name}/status"
-        await self._write_status(path, model.metadata.uid, status)
+        await self._write_status(path, model.metadata, status)
 
     async def write_pool_status(self, pool: PredictorPool, status: PredictorPoolStatus) -> None:
         path = f"/apis/{API_VERSION}/predictorpools/{pool.name}/status"
-        await self._write_status(path, pool.metadata.uid, status)
+        await self._write_status(path, pool.metadata, status)
 
     # Children
 
@@ -165,11 +169,16 @@ class KubernetesActuator:
             self._written_slices.pop(name, None)
             raise
 
-    async def _write_status(self, path: str, uid: str, status: Wire) -> None:
-        """The uid is a precondition: a status never lands on a successor of the same name."""
-        patch = {"metadata": {"uid": uid}, "status": _complete(status)}
+    async def _write_status(self, path: str, metadata: Metadata, status: Wire) -> None:
+        """Only over the version that was judged: a status never lands on another spec or a successor."""
+        uid = metadata.uid
+        version = max(int(metadata.resource_version), self._written_statuses.pop(uid, 0))
+        patch = {"metadata": {"resourceVersion": str(version)}, "status": _complete(status)}
         async with _translated():
-            await self._api.merge(path, patch)
+            written = await self._api.merge(path, patch)
+        self._written_statuses[uid] = int(written["metadata"]["resourceVersion"])
+        if len(self._written_statuses) > _REMEMBERED_WRITES:
+            del self._written_statuses[next(iter(self._written_statuses))]
 
     async def _apply_shared(self, pool: PredictorPool) -> None:
         manifests = pool_children.shared_children(pool, self._release)
