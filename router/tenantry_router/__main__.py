@@ -24,11 +24,32 @@ from pathlib import Path
 from tenantry_core.durations import parse_duration
 from tenantry_core.http import server
 from tenantry_router.app import build
+from tenantry_router.feeding import FEEDER_FLAG, Feeding
 from tenantry_router.router import Settings
 
 
 def main() -> None:
     arguments = _parser().parse_args()
+    if arguments.feeder:
+        server.configure_logging(arguments.log_level)
+        _feed(arguments.snapshot, arguments.feed_namespace)
+    elif arguments.feed_namespace and arguments.worker is None:
+        with Feeding(sys.argv[1:]):
+            _serve(arguments)
+    else:
+        _serve(arguments)
+
+
+def _feed(snapshot: Path, namespace: str) -> None:
+    from tenantry_router import feeder  # the Kubernetes client takes seconds to import; workers do without
+
+    try:
+        feeder.run(snapshot, namespace)
+    except feeder.NoCredentials as error:
+        sys.exit(f"the feeder cannot start: {error}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
     token = _first_token(arguments.token_file)
     settings = Settings(arguments.snapshot, arguments.default_timeout, token)
     serving = server.Settings(
@@ -63,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument(FEEDER_FLAG, action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
