@@ -59,13 +59,21 @@ def _on_signals() -> asyncio.Event:
     return asked
 
 
+class _Brief(logging.Formatter):
+    """For a terminal: the sentence alone. Where an error came from is in the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {record.getMessage()}"
+
+
 def _log_to(file: Path) -> None:
     """Everything into the operator's log; what a person should know now on the terminal too."""
     whole = RotatingFileHandler(file, maxBytes=8 * 1024 * 1024, backupCount=1, delay=True)
+    whole.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     notable = logging.StreamHandler()
     notable.setLevel(logging.WARNING)
-    format_ = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=format_, handlers=[whole, notable], force=True)
+    notable.setFormatter(_Brief())
+    logging.basicConfig(level=logging.INFO, handlers=[whole, notable], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

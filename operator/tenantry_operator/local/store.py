@@ -17,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ STORED = ("TenantModel", "PredictorPool")
 class ObjectName:
     """Which object: its kind, its namespace (empty for a kind without) and its name."""
 
-    kind: Definition
+    kind: Definition = field(hash=False)
     namespace: str
     name: str
 
@@ -108,7 +108,7 @@ class ResourceStore:
         if namespace is None:
             spaces = sorted(f.name for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
         else:
-            spaces = [namespace]
+            spaces = [namespace] if _LABEL.fullmatch(namespace) else []
         return [ObjectName(kind, space, f.stem) for space in spaces for f in _json_files(folder / space)]
 
     def list(self, kind: Definition, namespace: str | None = None) -> list[Manifest]:
