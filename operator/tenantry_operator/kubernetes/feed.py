@@ -17,7 +17,7 @@ from tenantry_core.slices import SliceContent
 from tenantry_operator.kubernetes import credentials
 from tenantry_operator.kubernetes.api import METADATA_ONLY, Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments
-from tenantry_operator.kubernetes.endpoints import instances_by_slot
+from tenantry_operator.kubernetes.endpoints import Endpoints
 from tenantry_operator.kubernetes.watched import Key, Watched
 from tenantry_operator.state import ObservedState
 
@@ -34,7 +34,7 @@ class Feed:
     def __init__(self, state: ObservedState, deployments: Deployments, api: Api, namespace: str) -> None:
         self._state = state
         self._api = api
-        self._endpoint_slices: dict[Key, dict[str, Any]] = {}
+        self._endpoints = Endpoints()
         self._slots: set[str] = set()
         self.last_event = time.time()
         """Unix time in seconds of the last event of any watch."""
@@ -164,15 +164,15 @@ class Feed:
             self._state.put_slice(manifest["metadata"]["name"], content.entries)
 
     def _put_endpoints(self, manifest: dict[str, Any]) -> None:
-        self._endpoint_slices[_key(manifest)] = manifest
+        self._endpoints.put(manifest)
         self._update_slots()
 
     def _drop_endpoints(self, key: Key) -> None:
-        self._endpoint_slices.pop(key, None)
+        self._endpoints.drop(key)
         self._update_slots()
 
     def _update_slots(self) -> None:
-        found = instances_by_slot(self._endpoint_slices.values())
+        found = self._endpoints.instances()
         for (pool, slot), instances in found.items():
             self._state.put_slot(slot, pool, instances)
         slots = {slot for _, slot in found}
@@ -205,10 +205,6 @@ class _Item(msgspec.Struct):
 class _Listing(msgspec.Struct):
     metadata: _ListMetadata
     items: list[_Item] | None
-
-
-def _key(manifest: dict[str, Any]) -> Key:
-    return manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
 
 
 def _read(manifest: dict[str, Any], kind: type[Any]) -> Any:
