@@ -51,5 +51,7 @@ class Plan:
     warm: frozenset[str] = frozenset()
     """Ids of instances whose share is loaded: tell them to turn ready."""
     events: tuple[Event, ...] = ()
+    placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The slots each model should be on in the end; to be handed to the next plan."""
     wake_at: float | None = None
     """When to plan again although nothing changed: the next retry or the end of a grace time."""

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
 
-from tenantry_operator.actuator import Actuator
+from tenantry_core.resources import (
+    PredictorPool,
+    PredictorPoolStatus,
+    TenantModel,
+    TenantModelStatus,
+)
+from tenantry_core.slices import Entry
+from tenantry_operator import metrics
+from tenantry_operator.actuator import Actuator, ActuatorUnavailable, WriteConflict
+from tenantry_operator.fleet import instance_index
+from tenantry_operator.load_runner import LoadRunner
+from tenantry_operator.plan import Event, Plan, Release
+from tenantry_operator.planner import plan
+from tenantry_operator.poller import Poller
 from tenantry_operator.slot_client import SlotClient
 from tenantry_operator.state import ObservedState
+from tenantry_operator.trailing import TrailingWriter, Write
+from tenantry_operator.warming import TELL_AGAIN
+from tenantry_operator.world import Instance, World
+
+BREATH = 0.02
+"""Seconds between two plans at least, so that a burst of changes becomes one."""
+BACKOFF = (0.1, 10.0)
+"""Seconds to wait after a write that failed: doubling from the first to the last."""
+SLICES_AT_A_TIME = 8
+CALLS_AT_A_TIME = 16
+EVENTS_REMEMBERED = 10_000
 
 
 class Reconciler:
@@ -23,9 +50,199 @@ class Reconciler:
     ) -> None:
         self._state = state
         self._actuator = actuator
-        self._slots = slots
+        self._client = slots
         self._clock = clock
+        self._loads = LoadRunner(slots, clock, state.dirty.set)
+        self._poller = Poller(slots, clock, state.slots, state.dirty.set)
+        self._trailing = TrailingWriter(state.dirty.set)
+        self._placement: dict[str, tuple[str, ...]] = {}
+        self._running_slots: dict[str, object] = {}
+        self._told_ready: dict[str, float] = {}
+        self._recorded: OrderedDict[Event, None] = OrderedDict()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._call_slots = asyncio.Semaphore(CALLS_AT_A_TIME)
+        self._failures = 0
 
     async def run(self) -> None:
-        """Run until cancelled; on the way out it waits for nothing and leaves everything as it is."""
+        """Run until cancelled; on the way out it leaves everything as it is."""
         await self._state.complete.wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._loop())
+                group.create_task(self._poller.run())
+                group.create_task(self._trailing.run())
+        finally:
+            await self._loads.stop()
+            for call in self._calls:
+                call.cancel()
+
+    async def _loop(self) -> None:
+        while True:
+            started = time.monotonic()
+            wake_at = await self._reconcile()
+            await asyncio.sleep(max(BREATH, time.monotonic() - started))
+            await self._due(wake_at)
+
+    async def _due(self, wake_at: float | None) -> None:
+        """Until something changed, or the time has come."""
+        patience = None if wake_at is None else max(0.0, wake_at - self._clock())
+        try:
+            await asyncio.wait_for(self._state.dirty.wait(), patience)
+        except TimeoutError:
+            return
+
+    async def _reconcile(self) -> float | None:
+        """One round. Returns when to plan again although nothing changes."""
+        self._state.dirty.clear()
+        world = self._state.world(
+            results=self._loads.results,
+            pending=self._loads.pending,
+            measured=self._poller.measured,
+            placement=self._placement,
+        )
+        with metrics.PLAN_SECONDS.time():
+            decided = await asyncio.to_thread(plan, world)
+        self._placement = dict(decided.placement)
+        _measure(world)
+        metrics.OBSERVED_AT.set(self._state.changed_at)
+        try:
+            with metrics.APPLY_SECONDS.time():
+                await self._apply(world, decided)
+        except (WriteConflict, ActuatorUnavailable):
+            await asyncio.sleep(min(BACKOFF[0] * 2**self._failures, BACKOFF[1]))
+            self._failures = min(self._failures + 1, 16)
+            self._state.dirty.set()
+            return None
+        self._failures = 0
+        return decided.wake_at
+
+    async def _apply(self, world: World, decided: Plan) -> None:
+        instances = instance_index(world.slots)
+        self._loads.forget(world.models, instances)
+        self._loads.offer(decided.checks, instances)
+        self._turn_ready(decided, instances)
+        await self._write_slices(decided)
+        await self._run_slots(world, decided)
+        self._release(world, decided)
+        self._tell(world, decided)
+
+    async def _write_slices(self, decided: Plan) -> None:
+        """New and changed slices first, all of them; only then those that they replace go."""
+        room = asyncio.Semaphore(SLICES_AT_A_TIME)
+
+        async def write(name: str, entries: tuple[Entry, ...] | None) -> None:
+            async with room:
+                await self._write_slice(name, entries)
+
+        await _all(write(name, entries) for name, entries in decided.slices.items())
+        await _all(write(name, None) for name in sorted(decided.obsolete))
+
+    async def _write_slice(self, name: str, entries: tuple[Entry, ...] | None) -> None:
+        call = (
+            self._actuator.delete_slice(name)
+            if entries is None
+            else self._actuator.write_slice(name, entries)
+        )
+        try:
+            await call
+        except WriteConflict:
+            self._state.forget_slice_writes(name)
+            metrics.WRITES.labels("slice", "conflict").inc()
+            raise
+        except ActuatorUnavailable:
+            metrics.WRITES.labels("slice", "unavailable").inc()
+            raise
+        metrics.WRITES.labels("slice", "written").inc()
+        self._state.wrote_slice(name, entries)
+
+    async def _run_slots(self, world: World, decided: Plan) -> None:
+        """Told again whenever the pool, its slots or what is behind them changed."""
+        running = {name: [s for s in world.slots.values() if s.pool == name] for name in decided.pool_slots}
+        for name, slots in decided.pool_slots.items():
+            pool = world.pools[name]
+            told = (pool.metadata.uid, pool.metadata.generation, pool.spec, slots, running[name])
+            if self._running_slots.get(name) != told:
+                await self._actuator.run_slots(pool, slots)
+                self._running_slots[name] = told
+        for name in {slot.pool for slot in world.slots.values()} - decided.pool_slots.keys():
+            await self._actuator.remove_pool(name)
+        self._running_slots = {n: t for n, t in self._running_slots.items() if n in decided.pool_slots}
+
+    def _turn_ready(self, decided: Plan, instances: dict[str, Instance]) -> None:
+        now = self._clock()
+        due = [i for i in decided.warm if now >= self._told_ready.get(i, 0.0) + TELL_AGAIN]
+        self._told_ready = {i: told for i, told in self._told_ready.items() if i in decided.warm}
+        for name in due:
+            self._told_ready[name] = now
+            self._call(self._client.turn_ready(instances[name]))
+
+    def _release(self, world: World, decided: Plan) -> None:
+        for release in decided.releases:
+            slot = world.slots.get(release.slot)
+            for instance in slot.instances if slot else ():
+                self._call(self._release_on(instance, release))
+
+    async def _release_on(self, instance: Instance, release: Release) -> None:
+        async with self._call_slots:
+            await self._client.release(instance, release)
+
+    def _call(self, call: Awaitable[object]) -> None:
+        """Ask something of a predictor that nothing depends on."""
+
+        async def ask() -> None:
+            await call
+
+        task = asyncio.create_task(ask())
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    def _tell(self, world: World, decided: Plan) -> None:
+        writes: dict[str, Write] = {}
+        for key, status in decided.statuses.items():
+            writes[f"model {key}"] = functools.partial(self._write_status, world.models[key], status)
+        for name, pool_status in decided.pool_statuses.items():
+            writes[f"pool {name}"] = functools.partial(
+                self._write_pool_status, world.pools[name], pool_status
+            )
+        self._trailing.replace_statuses(writes)
+        for event in decided.events:
+            if event not in self._recorded:
+                self._recorded[event] = None
+                self._trailing.add_event(functools.partial(self._actuator.record, event))
+        while len(self._recorded) > EVENTS_REMEMBERED:
+            self._recorded.popitem(last=False)
+
+    async def _write_status(self, model: TenantModel, status: TenantModelStatus) -> None:
+        if self._state.status_of(model) == status:
+            return
+        try:
+            await self._actuator.write_status(model, status)
+        except WriteConflict:
+            self._state.forget_status_writes(model.key)
+            raise
+        self._state.wrote_status(model, status)
+
+    async def _write_pool_status(self, pool: PredictorPool, status: PredictorPoolStatus) -> None:
+        try:
+            await self._actuator.write_pool_status(pool, status)
+        except WriteConflict:
+            self._state.forget_pool_status_writes(pool.name)
+            raise
+        self._state.wrote_pool_status(pool, status)
+
+
+async def _all(writes: Iterable[Awaitable[None]]) -> None:
+    """Carry all of them out, then raise the first failure: one conflict does not hold the others up."""
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+def _measure(world: World) -> None:
+    counts = Counter(
+        condition.status if (condition := model.status.condition("Ready")) else "Unknown"
+        for model in world.models.values()
+    )
+    for status in ("True", "False", "Unknown"):
+        metrics.MODELS.labels(status).set(counts[status])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import msgspec
 
 from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry
-from tenantry_core.wire import SlotReport
 from tenantry_operator.echoes import Echoes
+from tenantry_operator.measurements import NOTHING_MEASURED, Measurements
 from tenantry_operator.world import Check, CheckResult, Instance, Slot, World
 
 Entries = tuple[Entry, ...]
@@ -36,6 +37,8 @@ class ObservedState:
         self._pools: dict[str, PredictorPool] = {}
         self._slots: dict[str, Slot] = {}
         self._missing_since: dict[str, float] = {}
+        self._leaving_since: dict[str, float] = {}
+        self._highest_revision = 0
         self._slices: dict[str, Entries] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._own_slices: Echoes[Entries | None] = Echoes()
@@ -136,27 +139,47 @@ class ObservedState:
             self._own_pool_statuses.wrote(pool.name, status)
             self._pools[pool.name] = msgspec.structs.replace(known, status=status)
 
+    def forget_slice_writes(self, name: str) -> None:
+        """Somebody else wrote it: what the source shows next counts, whatever was written here."""
+        self._own_slices.forget(name)
+
+    def forget_status_writes(self, key: str) -> None:
+        self._own_statuses.forget(key)
+
+    def forget_pool_status_writes(self, name: str) -> None:
+        self._own_pool_statuses.forget(name)
+
     # What the reconciler reads.
+
+    def status_of(self, model: TenantModel) -> TenantModelStatus | None:
+        """The status as it is by now; None when this very object is gone."""
+        known = self._models.get(model.key)
+        return known.status if known is not None and known.metadata.uid == model.metadata.uid else None
 
     def world(
         self,
         *,
         results: tuple[CheckResult, ...] = (),
         pending: frozenset[Check] = frozenset(),
-        reports: Mapping[str, SlotReport] | None = None,
+        measured: Measurements = NOTHING_MEASURED,
+        placement: Mapping[str, tuple[str, ...]] | None = None,
     ) -> World:
         """A consistent copy of everything, with the reconciler's own part added."""
         return World(
             now=self._clock(),
             models=dict(self._models),
             pools=dict(self._pools),
-            slots=self._all_slots(),
+            slots=self.slots(),
             slices=dict(self._slices),
             results=results,
             pending=pending,
-            reports=reports or {},
+            reports=measured.reports,
             namespace_labels=dict(self._labels),
             router_url=self._router_url,
+            highest_revision=self._highest_revision,
+            placement=placement or {},
+            load=measured.load,
+            idle_since=measured.idle_since,
         )
 
     def _set_slice(self, name: str, entries: Entries | None) -> None:
@@ -166,14 +189,20 @@ class ObservedState:
             del self._slices[name]
         else:
             self._slices[name] = entries
+            self._highest_revision = max(self._highest_revision, *(e.revision for e in entries), 0)
         self.touch()
 
-    def _all_slots(self) -> dict[str, Slot]:
+    def slots(self) -> dict[str, Slot]:
         """The slots observed, and those that a pool asks for though nothing runs for them yet."""
-        slots = dict(self._slots)
+        now = self._clock()
         asked = {name: pool.name for pool in self._pools.values() for name in pool.slot_names()}
-        missing = {name: pool for name, pool in asked.items() if name not in slots}
-        self._missing_since = {n: self._missing_since.get(n, self._clock()) for n in missing}
-        for name, pool in missing.items():
-            slots[name] = Slot(name, pool, (), self._missing_since[name])
+        leaving = self._slots.keys() - asked.keys()
+        missing = asked.keys() - self._slots.keys()
+        self._leaving_since = {name: self._leaving_since.get(name, now) for name in leaving}
+        self._missing_since = {name: self._missing_since.get(name, now) for name in missing}
+        slots = dict(self._slots)
+        for name, since in self._leaving_since.items():
+            slots[name] = replace(slots[name], leaving_since=since)
+        for name, since in self._missing_since.items():
+            slots[name] = Slot(name, asked[name], (), since)
         return slots

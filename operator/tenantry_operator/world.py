@@ -29,6 +29,8 @@ class Slot:
     instances: tuple[Instance, ...] = ()
     lost_since: float | None = None
     """Unix time, in seconds, since when it has had no ready instance; None while it has one."""
+    leaving_since: float | None = None
+    """Unix time, in seconds, since when its pool no longer asks for it."""
 
     @property
     def ready(self) -> bool:
@@ -94,3 +96,12 @@ class World:
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     router_url: str = ""
     """Where applications reach the router, for `status.url`; empty: no URL is told."""
+    highest_revision: int = 0
+    """Of all entries seen, those since deleted too."""
+    placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The last plan's, by model key. A move takes several plans; without this (after a restart) what is
+    written counts as the placement, and moves half done stay as they are."""
+    load: Mapping[str, float] | None = None
+    """Requests per second by model key, as measured between the last polls; None: not measured yet."""
+    idle_since: Mapping[str, float] = field(default_factory=dict)
+    """Unix time, in seconds, since when a slot has had no request, by slot; absent: busy or not known."""

@@ -1,0 +1,82 @@
+"""Writes that nobody waits for, statuses and events: at a bounded rate, and of each only the newest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+
+from tenantry_operator import metrics
+from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
+
+RATE = 300.0
+"""Writes a second; one client could do about 450, and slices must not queue behind these."""
+AT_A_TIME = 8
+RETRY_AFTER = 1.0
+"""Seconds to leave the API server alone after it refused one."""
+EVENTS_KEPT = 1000
+"""Events that wait; more are dropped, the oldest first: statuses tell the same."""
+
+Write = Callable[[], Awaitable[None]]
+
+
+class TrailingWriter:
+    """Its queue is replaced by each plan: a status that is superseded before its turn is never written."""
+
+    def __init__(self, on_failure: Callable[[], None]) -> None:
+        self._on_failure = on_failure
+        self._statuses: dict[str, Write] = {}
+        self._events: deque[Write] = deque(maxlen=EVENTS_KEPT)
+        self._writing: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def replace_statuses(self, writes: Mapping[str, Write]) -> None:
+        """All statuses that are due, by object, the most important first."""
+        self._statuses = dict(writes)
+        self._wake.set()
+
+    def add_event(self, write: Write) -> None:
+        self._events.append(write)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_A_TIME):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            metrics.WAITING.labels("statuses").set(len(self._statuses))
+            metrics.WAITING.labels("events").set(len(self._events))
+            name = next((name for name in self._statuses if name not in self._writing), None)
+            if name is not None:
+                await self._write_status(name, self._statuses.pop(name))
+            elif self._events:
+                await self._write("event", self._events.popleft())
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await asyncio.sleep(AT_A_TIME / RATE)
+
+    async def _write_status(self, name: str, write: Write) -> None:
+        self._writing.add(name)
+        try:
+            await self._write("status", write)
+        finally:
+            self._writing.discard(name)
+            self._wake.set()
+
+    async def _write(self, kind: str, write: Write) -> None:
+        try:
+            await write()
+        except WriteConflict:
+            metrics.WRITES.labels(kind, "conflict").inc()
+            self._on_failure()
+        except ActuatorUnavailable:
+            metrics.WRITES.labels(kind, "unavailable").inc()
+            await asyncio.sleep(RETRY_AFTER)
+            self._on_failure()
+        else:
+            metrics.WRITES.labels(kind, "written").inc()
