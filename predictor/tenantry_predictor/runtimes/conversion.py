@@ -109,7 +109,7 @@ def _cast_before_trees(model: Any) -> Any:
 def shortened(error: Exception) -> str:
     """A library's message as one line that fits into a sentence."""
     text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return text if len(text) <= 120 else f"{text[:120]}..."
 
 
 def _final(model: Any) -> Any:

@@ -1,0 +1,123 @@
+"""skops files: opened within the platform's list of types, and written with a word about the columns."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pandas as pd
+import skops.io
+from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
+
+from tenantry_predictor.runtimes.columns import InputColumns, Kind, UnknownColumns, columns_of
+from tenantry_predictor.runtimes.conversion import sample_body
+from tenantry_predictor.runtimes.skops_trust import TRUSTED, UntrustedType, check_content
+
+DESCRIPTION_MEMBER = "tenantry.json"
+"""Beside skops' own members, which skops does not mind."""
+MAX_BYTES = 512 << 20
+"""All members together, unpacked."""
+MAX_MEMBERS = 100_000
+
+
+class BadSkopsFile(Exception):
+    """It is no skops file, or truncated, or too large when unpacked."""
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What an estimator alone does not tell about its input."""
+
+    labels: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    named: bool
+    sample: str = ""
+    """A `/predict` body of one row; empty where there is none."""
+
+    @classmethod
+    def of(cls, columns: InputColumns, sample: pd.DataFrame | None) -> Description:
+        body = sample_body(columns, sample) if sample is not None and len(sample) else ""
+        return cls(columns.labels, columns.kinds, columns.named, body)
+
+    @property
+    def columns(self) -> InputColumns:
+        return InputColumns(self.labels, self.kinds, self.named)
+
+    def frame(self) -> pd.DataFrame | None:
+        """The sample row. Raises UnknownColumns when it is not one of these columns."""
+        if not self.sample:
+            return None
+        try:
+            return self.columns.coerce(pd.DataFrame(json.loads(self.sample)))
+        except ValueError as error:
+            raise UnknownColumns(f"the sample stored in the file is no row: {error}") from error
+
+
+def load(content: bytes) -> tuple[Any, Description]:
+    """The estimator. Raises BadSkopsFile, UntrustedType, HostileContent, UnknownColumns.
+
+    Call it for files of others only where a crash and a few seconds of one core do no harm.
+    """
+    description = _read_description(content)
+    with _translated(content), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # another version of scikit-learn: the comparison will tell
+        model = skops.io.loads(content, trusted=list(TRUSTED))
+    check_content(model)
+    return model, description or Description.of(columns_of(model), None)
+
+
+def dump(model: Any, description: Description) -> bytes:
+    """The estimator as a skops file that predictors open. Raises UntrustedType when they would not."""
+    buffer = io.BytesIO()
+    try:
+        skops.io.dump(model, buffer, compression=zipfile.ZIP_DEFLATED)
+    except UnsupportedTypeException as error:
+        raise UntrustedType(str(error)) from error
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(DESCRIPTION_MEMBER, msgspec.json.encode(description))
+    content = buffer.getvalue()
+    _refuse_untrusted(content)
+    return content
+
+
+def _read_description(content: bytes) -> Description | None:
+    """Look at the archive's directory, before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_BYTES:
+                raise BadSkopsFile(
+                    f"the file unpacks to more than {MAX_BYTES >> 20} MiB, or {MAX_MEMBERS} parts"
+                )
+            names = archive.namelist()
+            if "schema.json" not in names:
+                raise BadSkopsFile("the file is a zip archive, but no skops file: it has no schema.json")
+            if DESCRIPTION_MEMBER not in names:
+                return None
+            return msgspec.json.decode(archive.read(DESCRIPTION_MEMBER), type=Description)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
+        raise BadSkopsFile(f"the file is no skops file, or it is truncated: {error}") from error
+    except msgspec.DecodeError as error:
+        raise BadSkopsFile(f"the file's {DESCRIPTION_MEMBER} is not understood: {error}") from error
+
+
+@contextmanager
+def _translated(content: bytes) -> Iterator[None]:
+    try:
+        yield
+    except UntrustedTypesFoundException as error:
+        _refuse_untrusted(content)
+        raise UntrustedType(str(error).split("\n", 1)[0]) from error
+    except RecursionError as error:
+        raise BadSkopsFile("the file is nested too deeply") from error
+
+
+def _refuse_untrusted(content: bytes) -> None:
+    found = [name for name in skops.io.get_untrusted_types(data=content) if name not in TRUSTED]
+    if found:
+        raise UntrustedType(f"it holds {', '.join(found[:5])}, which predictors do not build from a file")
