@@ -11,6 +11,7 @@ from tenantry.commands.explain import explain
 from tenantry.commands.get import get
 from tenantry.commands.logs import logs
 from tenantry.commands.predict import predict
+from tenantry.commands.publish import publish
 from tenantry.commands.up import up
 from tenantry.commands.version import version
 
@@ -25,5 +26,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (up, apply, get, describe, delete, predict, explain, logs, version):
+for command in (up, publish, apply, get, describe, delete, predict, explain, logs, version):
     app.command()(command)

@@ -33,6 +33,7 @@ class ClusterTarget:
         except (config.ConfigException, OSError) as error:
             raise CommandError(f"the kubeconfig cannot be used: {error}") from error
         chosen = next((c for c in contexts if c["name"] == context), active)
+        self.models_prefix: str | None = None
         self._context = chosen["name"]
         self.namespace = chosen["context"].get("namespace") or "default"
         self._url = url

@@ -36,6 +36,10 @@ class LocalTarget:
         up = self._directory.read_up()
         return f"{self._directory.path} ({up['url'] if up else 'not up'})"
 
+    @property
+    def models_prefix(self) -> str | None:
+        return self._directory.models_prefix
+
     def apply(self, manifest: Manifest, namespace: str) -> Applied:
         try:
             return Applied(*self._store.apply(manifest, namespace))
