@@ -4,41 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tenantry_core.values import DATATYPES, AnyArray
 from tenantry_core.wire import Tensor
+from tenantry_predictor.errors import LoadError
 
-AnyArray = npt.NDArray[Any]
-
-DATATYPES: Mapping[str, type[np.generic]] = {
-    "BOOL": np.bool_,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "BYTES": np.object_,
-}
-"""The Open Inference Protocol's datatypes and how tensors of them are held. BYTES are arrays of `str`."""
-
-
-class LoadError(Exception):
-    """The artifact cannot be served. `reason` is a reason of a TenantModel's status, `message` a sentence."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+__all__ = ["DATATYPES", "AnyArray", "LoadError", "LoadedModel", "Model"]
 
 
 class Model(ABC):

@@ -1,0 +1,99 @@
+"""`python -m tenantry_predictor`: serve models, each loaded at its first request.
+
+    python -m tenantry_predictor --slot default-0 --port 9000 --cache-dir /tmp/cache --prefix file:///models/
+    curl -d '[[1, 2]]' -H 'Tenantry-Model: models.acme' -H 'Tenantry-Tenant: acme' \\
+         -H 'Tenantry-Artifact: file:///models/acme.onnx' localhost:9000/predict
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from tenantry_core.http import server
+from tenantry_predictor.app import Settings, build
+
+_MIB = 1024 * 1024
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    settings = Settings(
+        slot=arguments.slot,
+        cache_directory=arguments.cache_dir,
+        cache_memory=arguments.cache_memory,
+        cache_disk=arguments.cache_disk,
+        prefixes=tuple(arguments.prefix),
+        formats=tuple(arguments.trust_format),
+        s3_endpoint=arguments.s3_endpoint,
+        s3_region=arguments.s3_region,
+        tokens=_tokens(arguments.token_file),
+        ready_after=arguments.ready_after,
+    )
+    serving = server.Settings(host=arguments.host, port=arguments.port, log_level=arguments.log_level)
+    try:
+        server.serve(partial(build, settings), serving)
+    except server.PortTaken as error:
+        sys.exit(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tenantry_predictor", description="Serve the models that requests name, warm."
+    )
+    parser.add_argument("--slot", required=True, help="the slot's name, as default-0")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9000)
+    parser.add_argument("--cache-dir", type=Path, required=True, help="folder for fetched artifacts")
+    parser.add_argument("--cache-memory", type=_bytes, default=512 * _MIB, help="bytes of loaded models")
+    parser.add_argument("--cache-disk", type=_bytes, default=2048 * _MIB, help="bytes of fetched artifacts")
+    parser.add_argument("--token-file", type=Path, help="accepted tokens, one a line; without it: everybody")
+    parser.add_argument(
+        "--prefix", action="append", default=[], help="allowed storage, ends in /; repeatable"
+    )
+    parser.add_argument("--trust-format", action="append", default=[], help="a format to open; repeatable")
+    parser.add_argument("--s3-endpoint", default="", help="URL of an S3 server other than AWS")
+    parser.add_argument("--s3-region", default="")
+    parser.add_argument(
+        "--ready-after",
+        type=_seconds,
+        default=30.0,
+        help="seconds after which it is ready unasked; 0: at once",
+    )
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def _bytes(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _tokens(path: Path | None) -> tuple[bytes, ...]:
+    """Exits with a sentence when the file cannot be read or holds none."""
+    if path is None:
+        return ()
+    try:
+        tokens = tuple(line.encode() for line in path.read_text(encoding="ascii").split())
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"--token-file {path}: {error}")
+    if not tokens:
+        sys.exit(f"--token-file {path} holds no token: write one on its first line")
+    return tokens
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""What is not hot: metadata, health, the repository, the slot's report, metrics, documentation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+
+from tenantry_core import oip, wire
+from tenantry_core.http.asgi import as_endpoint, render_problems
+from tenantry_core.http.metrics import REGISTRY, metrics_response
+from tenantry_core.http.server import Application
+from tenantry_core.problems import Problem
+from tenantry_predictor.dataplane import DataPlane
+from tenantry_predictor.endpoint import Predictions, Tokens
+from tenantry_predictor.errors import LoadError
+from tenantry_predictor.metrics import Metrics
+from tenantry_predictor.policy import Policy
+from tenantry_predictor.references import References
+from tenantry_predictor.repositories.base import ModelRepository, Source
+from tenantry_predictor.repositories.cached import CachedModelRepository
+from tenantry_predictor.repositories.disk import DiskTier
+from tenantry_predictor.repositories.filesystem import FileSystemModelRepository
+from tenantry_predictor.repositories.loader import ArtifactLoader
+from tenantry_predictor.repositories.s3 import S3ModelRepository
+from tenantry_predictor.runtimes.registry import Runtimes
+
+VERSION = "0.1.0"
+_BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One slot's. Bytes and seconds."""
+
+    slot: str
+    cache_directory: Path
+    cache_memory: int
+    cache_disk: int
+    prefixes: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    s3_endpoint: str = ""
+    s3_region: str = ""
+    tokens: tuple[bytes, ...] = ()
+    ready_after: float = 30.0
+    """Seconds after which it turns ready by itself."""
+
+
+class Slot:
+    """Everything of one predictor process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises OSError when the cache's folder cannot be used."""
+        self.settings = settings
+        self.runtimes = Runtimes()
+        limit = max(settings.cache_memory, settings.cache_disk)
+        disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
+        stores: dict[str, ModelRepository] = {
+            "file": FileSystemModelRepository(settings.prefixes),
+            "s3": S3ModelRepository(settings.s3_endpoint, settings.s3_region),
+        }
+        self.cache = CachedModelRepository(
+            ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory
+        )
+        self.metrics = Metrics(self.cache)
+        self.plane = DataPlane(self.cache, self.metrics)
+        self.references = References(Policy(settings.prefixes, settings.formats))
+        self.tokens = Tokens(settings.tokens)
+        self.ready = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        timer = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
+        if not self.settings.ready_after:
+            self.ready.set()
+        REGISTRY.register(self.metrics)
+        try:
+            yield
+        finally:
+            REGISTRY.unregister(self.metrics)
+            timer.cancel()
+            self.plane.close()
+            self.runtimes.close()
+
+    def report(self) -> wire.SlotReport:
+        memory = self.cache.memory
+        return wire.SlotReport(
+            slot=self.settings.slot,
+            budget_bytes=memory.budget_bytes,
+            used_bytes=memory.used_bytes,
+            busy_seconds=self.plane.busy_seconds,
+            in_flight=self.plane.in_flight,
+            models=tuple(
+                wire.WarmModel(model, entry.key.tenant, entry.key.sha256, entry.size_bytes, requests)
+                for entry in memory
+                for model, requests in entry.requests.items()
+            ),
+        )
+
+
+def build(settings: Settings) -> Application:
+    """The application of the process."""
+    slot = Slot(settings)
+    predictions = Predictions(slot.plane, slot.references, slot.tokens)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with slot.running():
+            yield
+
+    app = FastAPI(
+        title="Tenantry predictor",
+        version=VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    render_problems(app)
+    _add_health(app, slot)
+    _add_predictions(app, predictions)
+    _add_models(app, slot, predictions)
+    _add_repository(app, slot)
+    return Application(app, predictions)
+
+
+def _add_health(app: FastAPI, slot: Slot) -> None:
+    """Open to everybody: the kubelet and Prometheus have no token."""
+
+    @app.get("/v2", summary="Name, version and extensions of this server")
+    async def server() -> dict[str, Any]:
+        return {"name": "tenantry", "version": VERSION, "extensions": ["model_repository"]}
+
+    @app.get("/v2/health/live", summary="Is the predictor running?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", summary="Is its share of models warm?")
+    async def ready() -> dict[str, bool]:
+        if not slot.ready.is_set():
+            raise Problem(503, "The slot is still being warmed.", reason="Warming", retry_after=1)
+        return {"ready": True}
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        answer = metrics_response()
+        return Response(answer.body, answer.status, {k.decode(): v.decode() for k, v in answer.headers})
+
+
+def _add_predictions(app: FastAPI, predictions: Predictions) -> None:
+    """The hot routes, for the documentation; the protocol class answers them before they come here."""
+    for path, handler, summary in (
+        ("/predict", predictions.predict, "Predict for a table with the model that the headers name"),
+        ("/v2/models/{model}/infer", predictions.infer, "Infer by the Open Inference Protocol"),
+        ("/v2/models/{model}/versions/{version}/infer", predictions.infer, "Infer with a version"),
+    ):
+        app.add_api_route(path, as_endpoint(handler), methods=["POST"], summary=summary, openapi_extra=_BODY)
+
+
+def _add_models(app: FastAPI, slot: Slot, predictions: Predictions) -> None:
+    guard = [Depends(_guard(slot))]
+
+    async def source(request: Request) -> Source:
+        fields = dict(request.scope["headers"])
+        fields.setdefault(wire.MODEL, request.path_params["model"].encode())
+        if "version" in request.path_params:
+            fields.setdefault(wire.VERSION, request.path_params["version"].encode())
+        return predictions.source(fields)
+
+    @app.get(
+        "/v2/models/{model}",
+        summary="Inputs and outputs of the model that the headers name",
+        dependencies=guard,
+    )
+    @app.get(
+        "/v2/models/{model}/versions/{version}", summary="Inputs and outputs of a version", dependencies=guard
+    )
+    async def metadata(model: str, asked: Source = Depends(source)) -> Response:  # noqa: B008
+        try:
+            entry = await slot.plane.describe(asked)
+        except LoadError as error:
+            raise slot.plane.load_problem(asked, error) from error
+        loaded = entry.model
+        body = oip.metadata(model, entry.key.sha256, loaded.engine, loaded.inputs, loaded.outputs)
+        return Response(body, media_type="application/json")
+
+    @app.get("/v2/models/{model}/ready", summary="Is the model warm here?", dependencies=guard)
+    @app.get(
+        "/v2/models/{model}/versions/{version}/ready", summary="Is the version warm here?", dependencies=guard
+    )
+    async def model_ready(model: str, version: str = "") -> dict[str, Any]:
+        if not any(model in e.requests and version in ("", e.key.sha256) for e in slot.cache.memory):
+            raise Problem(404, f"{model} is not warm here; a prediction or a load makes it so.")
+        return {"name": model, "ready": True}
+
+
+def _add_repository(app: FastAPI, slot: Slot) -> None:
+    guard = [Depends(_guard(slot))]
+
+    @app.post("/v2/repository/index", summary="The models that are warm", dependencies=guard)
+    async def index() -> list[dict[str, str]]:
+        return [
+            {"name": warm.model, "version": warm.sha256, "state": "READY", "reason": ""}
+            for warm in slot.report().models
+        ]
+
+    @app.post(
+        "/v2/repository/models/{model}/load",
+        summary="Make a model warm",
+        dependencies=guard,
+        openapi_extra=_BODY,
+    )
+    async def load(model: str, request: Request) -> Response:
+        asked = await _read(request, wire.LoadRequest)
+        try:
+            source = slot.references.from_load(model, asked)
+            report = await slot.plane.load(source, pinned=asked.pinned, verify=asked.verify)
+        except LoadError as error:
+            raise Problem(503, error.message, reason=error.reason, retry_after=1) from error
+        return _json(report)
+
+    @app.post(
+        "/v2/repository/models/{model}/unload",
+        summary="Make a model first to evict",
+        dependencies=guard,
+        openapi_extra=_BODY,
+    )
+    async def unload(model: str, request: Request) -> Response:
+        asked = await _read(request, wire.LoadRequest)
+        try:
+            slot.plane.unload(slot.references.from_load(model, asked))
+        except LoadError as error:
+            raise Problem(503, error.message, reason=error.reason) from error
+        return Response(b"{}", media_type="application/json")
+
+    @app.get("/v2/slot", summary="What the slot holds and how busy it was", dependencies=guard)
+    async def report() -> Response:
+        return _json(slot.report())
+
+    @app.post("/v2/slot/ready", summary="Turn ready: the slot's share is warm", dependencies=guard)
+    async def turn_ready() -> dict[str, bool]:
+        slot.ready.set()
+        return {"ready": True}
+
+
+def _guard(slot: Slot) -> Callable[[Request], Awaitable[None]]:
+    async def check(request: Request) -> None:
+        slot.tokens.check(dict(request.scope["headers"]).get(wire.TOKEN))
+
+    return check
+
+
+async def _read(request: Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is no {kind.__name__}: {error}.") from error
+
+
+def _json(document: object) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json")

@@ -1,0 +1,130 @@
+"""The hot routes: a prediction's bytes -> a call of the data plane."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hmac import compare_digest
+from urllib.parse import parse_qsl, unquote
+
+from tenantry_core import oip, wire
+from tenantry_core.durations import parse_duration
+from tenantry_core.http.messages import Handler, Reply, Request
+from tenantry_core.problems import Problem
+from tenantry_predictor.dataplane import Call, DataPlane, Job
+from tenantry_predictor.errors import LoadError
+from tenantry_predictor.references import References
+from tenantry_predictor.repositories.base import Source
+from tenantry_predictor.repositories.memory import Entry
+from tenantry_predictor.tables import encode_predictions
+
+_PREDICT = b"/predict"
+_MODELS = b"/v2/models/"
+_INFER = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_DEFAULT_SECONDS = 30.0
+"""Where no Tenantry-Timeout says less."""
+_BINARY = b"inference-header-content-length"
+
+Fields = Mapping[bytes, bytes]
+
+
+class Tokens:
+    """Who may call: everybody where no token is configured, else who sends one of them."""
+
+    def __init__(self, tokens: tuple[bytes, ...] = ()) -> None:
+        self._tokens = tokens
+
+    def check(self, token: bytes | None) -> None:
+        """Raises Problem (401)."""
+        if self._tokens and not any(compare_digest(token or b"", known) for known in self._tokens):
+            raise Problem(
+                401, "Tenantry-Token is missing or none of the accepted ones.", reason="Unauthorized"
+            )
+
+
+class Predictions:
+    """`HotRoutes` of the predictor."""
+
+    def __init__(self, plane: DataPlane, references: References, tokens: Tokens) -> None:
+        self._plane = plane
+        self._references = references
+        self._tokens = tokens
+
+    def match(self, method: bytes, path: bytes) -> Handler | None:
+        if method != b"POST":
+            return None
+        if path == _PREDICT:
+            return self.predict
+        if path.startswith(_MODELS) and path.endswith(b"/infer") and _INFER.fullmatch(path):
+            return self.infer
+        return None
+
+    def predict(self, request: Request, reply: Reply) -> None:
+        """`POST /predict`: a table in, a list out."""
+        fields = dict(request.headers)
+        self._tokens.check(fields.get(wire.TOKEN))
+        body = request.body
+        output = _output(request.query) if request.query else None
+        self._call(fields, lambda entry: _predict(entry, body, output), request, reply)
+
+    def infer(self, request: Request, reply: Reply) -> None:
+        """`POST /v2/models/{model}[/versions/{version}]/infer`: tensors in, tensors out."""
+        fields = dict(request.headers)
+        self._tokens.check(fields.get(wire.TOKEN))
+        if _BINARY in fields:
+            raise Problem(
+                415, "Binary tensors are not taken here; send the data as JSON.", reason="BinaryTensors"
+            )
+        match = _INFER.fullmatch(request.path)
+        assert match is not None  # or `match` would not have brought it here
+        model = unquote(match[1].decode("latin-1"))
+        if fields.setdefault(wire.MODEL, model.encode()) != model.encode():
+            raise Problem(400, "Tenantry-Model names another model than the path.", reason="Malformed")
+        if match[2] is not None:
+            fields.setdefault(wire.VERSION, match[2])
+        body = request.body
+        self._call(fields, lambda entry: _infer(entry, body, model), request, reply)
+
+    def source(self, fields: Fields) -> Source:
+        """Raises Problem, also where the policy refuses."""
+        try:
+            return self._references.from_fields(fields)
+        except LoadError as error:
+            raise Problem(503, error.message, reason=error.reason) from error
+
+    def _call(self, fields: Fields, job: Job, request: Request, reply: Reply) -> None:
+        deadline = request.received + _timeout(fields.get(wire.TIMEOUT))
+        self._plane.answer(Call(self.source(fields), job, len(request.body), deadline), reply)
+
+
+def _predict(entry: Entry, body: bytes, output: str | None) -> bytes:
+    model = entry.model
+    name = model.outputs[0].name if output is None else output
+    if output is not None and all(output != tensor.name for tensor in model.outputs):
+        known = ", ".join(repr(tensor.name) for tensor in model.outputs)
+        raise Problem(422, f"The model has no output {output!r}; it has {known}.", reason="InputMismatch")
+    return encode_predictions(model.predict(entry.table.read(body), [name])[name])
+
+
+def _infer(entry: Entry, body: bytes, name: str) -> bytes:
+    model = entry.model
+    request = oip.decode_request(body)
+    inputs = oip.read_inputs(request, model.inputs)
+    outputs = model.predict(inputs, oip.select_outputs(request, model.outputs))
+    return oip.encode_response(name, entry.key.sha256, request.id, outputs, model.outputs)
+
+
+def _output(query: bytes) -> str | None:
+    """The query's `output`, the last one if there are several."""
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("output")
+
+
+def _timeout(text: bytes | None) -> float:
+    if text is None:
+        return _DEFAULT_SECONDS
+    if text.endswith(b"ms") and text[:-2].isdigit():  # how routers write it
+        return int(text[:-2]) / 1000
+    try:
+        return parse_duration(text.decode("latin-1"))
+    except ValueError as error:
+        raise Problem(400, f"Tenantry-Timeout: {error}.", reason="Malformed") from error

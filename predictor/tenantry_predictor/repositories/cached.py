@@ -1,0 +1,181 @@
+"""`reference -> memory -> disk -> store`: the article's cache, by measured bytes and safe under load."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tenantry_predictor.errors import LoadError
+from tenantry_predictor.repositories.base import Key, Source
+from tenantry_predictor.repositories.failures import FailureMemory
+from tenantry_predictor.repositories.flights import Flights
+from tenantry_predictor.repositories.loader import ArtifactLoader, Loaded, Origin
+from tenantry_predictor.repositories.memory import Entry, MemoryTier
+from tenantry_predictor.runtimes.base import LoadedModel
+
+_TAG_SECONDS = 30.0
+"""How long an unpinned artifact is served before its store is asked whether it changed."""
+_TAGS = 10_000
+
+
+@dataclass(slots=True)
+class _Version:
+    """What an unpinned artifact was when its store was last asked."""
+
+    key: Key
+    tag: str
+    checked: float
+
+
+class LoadStatistics:
+    """Counters since the process began."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.failures = 0
+        self.seconds = 0.0
+        self.origins: dict[Origin, int] = {"disk": 0, "miss": 0}
+
+    def count(self, loaded: Loaded) -> None:
+        self.loads += 1
+        self.seconds += loaded.seconds
+        self.origins[loaded.origin] += 1
+
+
+class CachedModelRepository:
+    """Loaded models by source. For one event loop's thread; all that blocks is the loader's business.
+
+    Entries handed out are held by the caller until `release`. Pinned artifacts are looked up by digest;
+    the digest of an unpinned one is remembered with the store's tag, which is looked at again every 30 s.
+    """
+
+    def __init__(
+        self,
+        loader: ArtifactLoader,
+        budget_bytes: int,
+        dispose: Callable[[LoadedModel], None] = LoadedModel.close,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.memory = MemoryTier(budget_bytes, dispose)
+        self.failures = FailureMemory(clock)
+        self.statistics = LoadStatistics()
+        self._loader = loader
+        self._dispose = dispose
+        self._clock = clock
+        self._versions: OrderedDict[Source, _Version] = OrderedDict()
+        self._flights: Flights[Source, tuple[Entry, Loaded]] = Flights(self._fly, self)
+        self._checks: dict[Source, asyncio.Task[None]] = {}
+
+    def peek(self, source: Source) -> Entry | None:
+        """The entry if it is warm, not held: for use before control returns to the loop."""
+        key = source.key or self._known_key(source)
+        return self.memory.get(key) if key is not None else None
+
+    async def acquire(self, source: Source) -> tuple[Entry, Origin]:
+        """The entry, loaded if need be. Raises LoadError, at once while a recent failure is remembered."""
+        entry = self.peek(source)
+        if entry is not None:
+            self.memory.hold(entry)
+            return entry, "hit"
+        failure = self.failures.current(source)
+        if failure is not None:
+            raise failure.error
+        entry, loaded = await self._flights.join(source)
+        return entry, loaded.origin
+
+    def retry_after(self, source: Source) -> int:
+        """Whole seconds after which a failed load is tried again."""
+        return self.failures.retry_after(source)
+
+    async def load(self, source: Source, *, pinned: bool = False) -> Entry:
+        """Make it warm, trying even where a failure is remembered.
+
+        An unpinned source is fetched anew, whatever is remembered of it. Raises LoadError.
+        """
+        entry = self.peek(source) if source.key else None
+        if entry is not None:
+            self.memory.hold(entry)
+        else:
+            entry, _ = await self._flights.join(source)
+        entry.requests.setdefault(source.model, 0)
+        if pinned:
+            self.memory.pin(entry)
+        return entry
+
+    async def verify(self, source: Source) -> Entry:
+        """As `load`, but nothing is evicted for it: what was not warm is gone after `release`."""
+        entry = self.peek(source) if source.key else None
+        if entry is not None:
+            self.memory.hold(entry)
+            return entry
+        loaded = await self._loader.load(source, spare_disk=True)
+        self._loaded(source, loaded)
+        entry = Entry(Key(source.tenant, loaded.sha256, source.format), loaded.model, loaded.seconds)
+        entry.users = 1
+        return entry
+
+    def unload(self, source: Source) -> None:
+        """Make it the first to evict; what is in use stays in use."""
+        key = source.key or self._known_key(source)
+        if key is not None:
+            self.memory.condemn(key)
+
+    def hold(self, held: tuple[Entry, Loaded]) -> None:
+        """For the flights: one more waiter has the entry."""
+        self.memory.hold(held[0])
+
+    def release(self, held: tuple[Entry, Loaded]) -> None:
+        """For the flights: a waiter that has the entry went away."""
+        self.memory.release(held[0])
+
+    def close(self) -> None:
+        for check in self._checks.values():
+            check.cancel()
+        self._loader.close()
+        self.memory.close()
+
+    async def _fly(self, source: Source, started: Callable[[], None]) -> tuple[Entry, Loaded]:
+        try:
+            loaded = await self._loader.load(source, started=started)
+        except LoadError as error:
+            self.statistics.failures += 1
+            self.failures.record(source, error)
+            raise
+        self._loaded(source, loaded)
+        key = Key(source.tenant, loaded.sha256, source.format)
+        return self.memory.add(key, loaded.model, loaded.seconds), loaded
+
+    def _loaded(self, source: Source, loaded: Loaded) -> None:
+        self.statistics.count(loaded)
+        self.failures.forget(source)
+        if source.key is None:
+            self._remember(source, Key(source.tenant, loaded.sha256, source.format), loaded.tag)
+
+    # Unpinned sources
+
+    def _remember(self, source: Source, key: Key, tag: str) -> None:
+        self._versions[source] = _Version(key, tag, self._clock())
+        self._versions.move_to_end(source)
+        if len(self._versions) > _TAGS:
+            self._versions.popitem(last=False)
+
+    def _known_key(self, source: Source) -> Key | None:
+        version = self._versions.get(source)
+        if version is None:
+            return None
+        if self._clock() - version.checked > _TAG_SECONDS and source not in self._checks:
+            check = asyncio.create_task(self._check(source, version))
+            self._checks[source] = check
+            check.add_done_callback(lambda _: self._checks.pop(source, None))
+        return version.key
+
+    async def _check(self, source: Source, version: _Version) -> None:
+        """Serve what is there until its successor is loaded; a store that is away changes nothing."""
+        version.checked = self._clock()
+        with suppress(LoadError):
+            if await self._loader.tag(source) != version.tag:
+                self.release(await self._flights.join(source))

@@ -1,0 +1,214 @@
+"""The disk tier: fetched artifacts by tenant and digest, within a budget of their own.
+
+    DIR/tmp/RANDOM/        fetches under way of one process, which holds RANDOM/lock as long as it lives
+    DIR/models/TENANT/SHA  whole artifacts; a rename puts them there
+
+A predictor and its successor may share DIR for a while: each counts what it sees, takes a file that is gone
+for a miss, and at its start sweeps what dead processes left in tmp/.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenantry_core.names import is_tenant
+from tenantry_predictor.repositories.staging import Staged
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FileKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _File:
+    size: int
+    whole: bool
+    """False from its reservation to its rename: then it is neither read nor removed."""
+    readers: int = 0
+
+    @property
+    def idle(self) -> bool:
+        return self.whole and not self.readers
+
+
+class DiskTier:
+    """LRU by file size. Thread-safe; files that are being read are not removed."""
+
+    def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int) -> None:
+        """`limit_bytes` bounds one artifact, kept or not. Raises OSError."""
+        self._models = directory / "models"
+        self._budget = budget_bytes
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._files: OrderedDict[_FileKey, _File] = OrderedDict()
+        self._counter = 0
+        self.used_bytes = 0
+        self._models.mkdir(parents=True, exist_ok=True)
+        self._temporary, self._hold = _claim(directory / "tmp")
+        self._adopt()
+
+    def stage(self) -> Staged:
+        """A temporary file to fetch into; `discard` it in any case, also after `keep`."""
+        with self._lock:
+            self._counter += 1
+            name = str(self._counter)
+        path = self._temporary / name if self._budget else None
+        return Staged(path, self._limit, self._drop_oldest)
+
+    def keep(self, tenant: str, staged: Staged, *, evict: bool = True) -> bool:
+        """Move a complete fetch into the tier; False when there is no room (with `evict=False`: free room).
+
+        Nothing is synced: what a power cut leaves half written does not pass `read`.
+        """
+        key = (tenant, staged.sha256)
+        file = self._reserve(key, staged.size, evict=evict) if staged.on_disk else None
+        if file is None:
+            return False
+        target = self._path(key)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            os.replace(staged.path, target)
+        except OSError:
+            self._forget(key)
+            return False
+        file.whole = True
+        return True
+
+    @contextmanager
+    def read(self, tenant: str, sha256: str) -> Iterator[Path | None]:
+        """The file, which stays while the block runs; None when it is not there or not what it was."""
+        key = (tenant, sha256)
+        file = self._begin(key)
+        if file is None:
+            yield None
+            return
+        path = self._path(key)
+        intact = _touch_and_hash(path) == sha256
+        try:
+            yield path if intact else None
+        finally:
+            with self._lock:
+                file.readers -= 1
+            if not intact:
+                self._forget(key)
+
+    def close(self) -> None:
+        """Drop what is under way."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        os.close(self._hold)
+
+    def _path(self, key: _FileKey) -> Path:
+        return self._models / key[0] / key[1]
+
+    def _adopt(self) -> None:
+        """Take over what an earlier process kept, oldest first; what is no artifact of ours goes."""
+        found = []
+        for path in self._models.glob("*/*"):
+            with suppress(FileNotFoundError):
+                if _SHA256.fullmatch(path.name) and is_tenant(path.parent.name):
+                    status = path.stat()
+                    found.append((status.st_mtime_ns, (path.parent.name, path.name), status.st_size))
+                else:
+                    path.unlink()
+        for _, key, size in sorted(found):
+            self._files[key] = _File(size, whole=True)
+            self.used_bytes += size
+        with self._lock:
+            self._make_room(0)
+
+    def _begin(self, key: _FileKey) -> _File | None:
+        with self._lock:
+            file = self._files.get(key)
+            if file is None or not file.whole:
+                return None
+            file.readers += 1
+            self._files.move_to_end(key)
+            return file
+
+    def _reserve(self, key: _FileKey, size: int, *, evict: bool) -> _File | None:
+        with self._lock:
+            if key in self._files or size > self._budget:
+                return None
+            if self.used_bytes + size > self._budget and not (evict and self._make_room(size)):
+                return None
+            file = self._files[key] = _File(size, whole=False)
+            self.used_bytes += size
+            return file
+
+    def _forget(self, key: _FileKey) -> None:
+        with self._lock:
+            file = self._files.pop(key, None)
+            if file is not None:
+                self.used_bytes -= file.size
+                self._path(key).unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> bool:
+        for key in [key for key, file in self._files.items() if file.idle]:
+            if self.used_bytes + size <= self._budget:
+                break
+            self._remove(key)
+        return self.used_bytes + size <= self._budget
+
+    def _drop_oldest(self) -> bool:
+        """The disk is full although the budget is not: others use it too."""
+        with self._lock:
+            for key, file in self._files.items():
+                if file.idle:
+                    self._remove(key)
+                    return True
+            return False
+
+    def _remove(self, key: _FileKey) -> None:
+        self.used_bytes -= self._files.pop(key).size
+        self._path(key).unlink(missing_ok=True)
+
+
+def _claim(parent: Path) -> tuple[Path, int]:
+    """A folder for this process's fetches, and the lock that tells others that it lives."""
+    parent.mkdir(exist_ok=True)
+    with _locked(parent / "lock"):
+        for path in parent.iterdir():
+            if path.is_dir() and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
+        mine = Path(tempfile.mkdtemp(dir=parent))
+        hold = os.open(mine / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(hold, fcntl.LOCK_EX)
+    return mine, hold
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        with _locked(path / "lock", fcntl.LOCK_NB):
+            return True
+    except BlockingIOError:
+        return False
+
+
+@contextmanager
+def _locked(path: Path, flags: int = 0) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _touch_and_hash(path: Path) -> str:
+    """Hashing costs a fraction of what opening the model costs, and disks rot. The time orders a restart."""
+    try:
+        os.utime(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

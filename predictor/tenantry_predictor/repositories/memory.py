@@ -1,0 +1,148 @@
+"""The memory tier: loaded models, least recently used out first, within a budget of measured bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+from tenantry_predictor.repositories.base import Key
+from tenantry_predictor.runtimes.base import LoadedModel
+from tenantry_predictor.tables import TableReader
+
+
+class Entry:
+    """A loaded model and what is known of its use. `users` counts the calls that hold it."""
+
+    __slots__ = (
+        "key",
+        "load_seconds",
+        "model",
+        "pinned",
+        "requests",
+        "resident",
+        "seconds_per_byte",
+        "size_bytes",
+        "table",
+        "users",
+    )
+
+    def __init__(self, key: Key, model: LoadedModel, load_seconds: float = 0.0) -> None:
+        self.key = key
+        self.model = model
+        self.load_seconds = load_seconds
+        self.table = TableReader(model.inputs, model.columns)
+        self.size_bytes = model.size_bytes
+        self.users = 0
+        self.pinned = False
+        self.resident = False
+        """In the tier. One that is not is closed when its last user leaves it."""
+        self.requests: dict[str, int] = {}
+        """Predictions by model key: two models of a tenant may share their bytes."""
+        self.seconds_per_byte: float | None = None
+        """Time of a prediction for each byte of its body, smoothed; None before the first."""
+
+
+class MemoryTier:
+    """For one event loop's thread. What is in use or pinned is never evicted.
+
+    `used_bytes` is above the budget only by what is in use; pinned models are never granted more than the
+    budget. `dispose` is called with each model that leaves, once nobody uses it.
+    """
+
+    def __init__(self, budget_bytes: int, dispose: Callable[[LoadedModel], None]) -> None:
+        self.budget_bytes = budget_bytes
+        self.used_bytes = 0
+        self.pinned_bytes = 0
+        self.evictions = 0
+        self._dispose = dispose
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, key: Key) -> Entry | None:
+        """The entry, which becomes the last to evict."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def add(self, key: Key, model: LoadedModel, load_seconds: float = 0.0) -> Entry:
+        """An entry for the model, in use by the caller, who must `release` it.
+
+        A model too large for what pinned ones leave of the budget pushes nothing out: it lives while it is
+        in use. A key that is there already keeps its entry, and `model` is disposed of.
+        """
+        known = self.get(key)
+        if known is not None:
+            self._dispose(model)
+            known.users += 1
+            return known
+        entry = Entry(key, model, load_seconds)
+        entry.users = 1
+        if entry.size_bytes <= self.budget_bytes - self.pinned_bytes:
+            entry.resident = True
+            self._entries[key] = entry
+            self.used_bytes += entry.size_bytes
+            self._evict()
+        return entry
+
+    def hold(self, entry: Entry) -> None:
+        """One more user: the entry outlives its eviction."""
+        entry.users += 1
+
+    def release(self, entry: Entry) -> None:
+        entry.users -= 1
+        if entry.users == 0:
+            if not entry.resident:
+                self._dispose(entry.model)
+            elif self.used_bytes > self.budget_bytes:
+                self._evict()
+
+    def pin(self, entry: Entry) -> bool:
+        """Keep it until `condemn`; False when pinned models would take more than the budget."""
+        if entry.pinned:
+            return True
+        if not entry.resident or self.pinned_bytes + entry.size_bytes > self.budget_bytes:
+            return False
+        entry.pinned = True
+        self.pinned_bytes += entry.size_bytes
+        return True
+
+    def condemn(self, key: Key) -> None:
+        """Make it the first to evict, pinned or not; another request redeems it."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        if entry.pinned:
+            entry.pinned = False
+            self.pinned_bytes -= entry.size_bytes
+        self._entries.move_to_end(key, last=False)
+
+    def close(self) -> None:
+        """Dispose of everything, used or not."""
+        for entry in self._entries.values():
+            self._dispose(entry.model)
+        self._entries.clear()
+        self.used_bytes = self.pinned_bytes = 0
+
+    def _evict(self) -> None:
+        for entry in list(self._evictable()) if self.used_bytes > self.budget_bytes else ():
+            del self._entries[entry.key]
+            entry.resident = False
+            self.used_bytes -= entry.size_bytes
+            self.evictions += 1
+            self._dispose(entry.model)
+
+    def _evictable(self) -> Iterator[Entry]:
+        """From the oldest on, as many as it takes."""
+        excess = self.used_bytes - self.budget_bytes
+        for entry in self._entries.values():
+            if excess <= 0:
+                return
+            if not entry.users and not entry.pinned:
+                excess -= entry.size_bytes
+                yield entry
