@@ -42,7 +42,7 @@ CRASHES = 3
 CALM_SECONDS = 600.0
 
 
-class SkopsRuntime:
+class SkopsLoader:
     """Loads skops files. Processes start at the first load, so a pool without any pays nothing."""
 
     def __init__(self, *, memory_bytes: int = MEMORY_BYTES) -> None:
