@@ -62,6 +62,10 @@ class Process:
         """Ends the pause."""
         self._send(signal.SIGCONT)
 
+    def terminate(self) -> None:
+        """Asks the process to end in its own time."""
+        self._send(signal.SIGTERM)
+
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:
         """Returns once the process is ready; else ends it and raises StartError with its last words."""
         deadline = time.monotonic() + seconds
