@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import msgspec
 
@@ -17,7 +18,7 @@ from tenantry_router.fields import CONTENT_TYPE, INFERENCE_HEADER, SERVER_TIMING
 from tenantry_router.fleet import Fleet, Slot
 from tenantry_router.health import Health
 from tenantry_router.load_times import LoadTimes
-from tenantry_router.model import RoutedModel, RoutedTarget
+from tenantry_router.model import CACHE_OUTCOMES, RoutedModel, RoutedTarget
 from tenantry_router.retry_budget import RetryBudget
 
 _TICK = 0.01
@@ -40,8 +41,7 @@ _read_reason = msgspec.json.Decoder(_Reason).decode
 class Forwarder:
     """Everything that requests on their way have in common. One per worker process.
 
-    Deadlines are in the event loop's time, which uvloop keeps to the millisecond; durations are measured
-    with a finer clock.
+    Times are `time.monotonic()`: the clock of the event loop too, which uvloop reads once per iteration.
     """
 
     def __init__(self, fleet: Fleet, token: bytes) -> None:
@@ -53,10 +53,6 @@ class Forwarder:
         self.common = b"host: predictor\r\n" + (b"%b: %b\r\n" % (wire.TOKEN, token) if token else b"")
         self.under_way: set[Forward] = set()
 
-    @property
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
     async def watch_deadlines(self) -> None:
         """Give up on requests whose deadline has passed, until cancelled.
 
@@ -64,7 +60,7 @@ class Forwarder:
         """
         while True:
             await asyncio.sleep(_TICK)
-            now = self.now
+            now = monotonic()
             for forward in [f for f in self.under_way if f.deadline <= now]:
                 forward.expire()
 
@@ -87,6 +83,7 @@ class Forward:
         "_reason",
         "_reply",
         "_request",
+        "_started",
         "_target",
         "_tried",
         "_user",
@@ -121,17 +118,18 @@ class Forward:
         self._call: Call | None = None
         self.slot: Slot | None = None
         self._reason = ""
+        self._started = 0.0
 
     def start(self) -> None:
         """Send it to the first slot."""
         forwarder = self._forwarder
-        now = forwarder.now
+        now = self._started = monotonic()
         forwarder.budget.record(now)
         choice = self._choose()
         if choice is None:
             raise self._unreachable("No predictor of its pool has an address")
         if now >= self.deadline:
-            raise _LATE
+            raise _late()
         self._reply.on_disconnect = self._drop
         forwarder.under_way.add(self)
         metrics.IN_FLIGHT.inc()
@@ -140,7 +138,7 @@ class Forward:
     def expire(self) -> None:
         """The deadline has passed."""
         self._cancel()
-        self._fail(_LATE)
+        self._fail(_late())
 
     def leave_slot(self) -> None:
         """The slot it waits for has been put out of rotation."""
@@ -169,7 +167,7 @@ class Forward:
         self._call = None
         if isinstance(result, UpstreamError):
             metrics.UPSTREAM_ERRORS.labels(result.failure.name.lower()).inc()
-            self._forwarder.health.failed(slot, self._forwarder.now)
+            self._forwarder.health.failed(slot, monotonic())
             self._retry_or(self._failure(result))
         else:
             slot.failures = 0
@@ -185,7 +183,7 @@ class Forward:
         """Try another slot; where there is none, or no budget, or no time, `outcome` is the answer."""
         assert self.slot is not None
         forwarder = self._forwarder
-        now = forwarder.now
+        now = monotonic()
         if self._may_retry() and now < self.deadline:
             self._tried = (*self._tried, self.slot.name)
             choice = self._choose()
@@ -202,17 +200,17 @@ class Forward:
 
     def _answer(self, result: UpstreamResponse) -> None:
         if result.status in (401, 403):
-            self._fail(_TOKEN_REFUSED)
+            sentence = "The predictor does not accept this router's token: give both the same token file."
+            self._fail(Problem(502, sentence, reason="TokenRefused"))
             return
-        now = self._forwarder.now
-        elapsed = now - self._request.received
+        elapsed = monotonic() - self._started
         headers: list[tuple[bytes, bytes]] = []
         cache = timing = b""
         for field in result.headers:
             name, value = field
             if name in _COPIED:
                 headers.append(field)
-            elif name == wire.CACHE:
+            elif name == wire.CACHE and value in CACHE_OUTCOMES:
                 cache = value
             elif name == SERVER_TIMING:
                 timing = b", " + value
@@ -224,13 +222,7 @@ class Forward:
 
     def _route(self, cache: bytes) -> bytes:
         assert self.slot is not None
-        return b"slot=%b; model=%b; version=%b; cache=%b; reason=%b" % (
-            self.slot.name.encode(),
-            self._model.key.encode(),
-            self._target.version.encode(),
-            cache or b"unknown",
-            self._reason.encode(),
-        )
+        return self._target.route(self.slot.name, cache, self._reason)
 
     def _fail(self, problem: Problem) -> None:
         response = problem_response(problem)
@@ -240,7 +232,7 @@ class Forward:
     def _finish(self, response: Response) -> None:
         self._leave()
         metrics.count_request(response.status)
-        metrics.DURATION.observe(self._forwarder.now - self._request.received)
+        metrics.DURATION.observe(monotonic() - self._started)
         self._reply.send(response)
 
     def _drop(self) -> None:
@@ -271,12 +263,8 @@ class Forward:
         )
 
 
-_LATE = Problem(504, "The request's time was up before the predictor answered.", reason="DeadlineExceeded")
-_TOKEN_REFUSED = Problem(
-    502,
-    "The predictor does not accept this router's token: give both the same token file.",
-    reason="BadGateway",
-)
+def _late() -> Problem:
+    return Problem(504, "The request's time was up before a predictor answered.", reason="DeadlineExceeded")
 
 
 def _speaks_of_slot(result: UpstreamResponse) -> bool:

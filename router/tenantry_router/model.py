@@ -11,6 +11,7 @@ from tenantry_core.names import split_model_key
 from tenantry_core.slices import Entry, Target
 from tenantry_router.rendezvous import Ranking
 
+CACHE_OUTCOMES = frozenset({b"hit", b"disk", b"miss"})
 VERSION_DIGITS = 12
 """Fewer digits of a digest than these do not name a version."""
 
@@ -20,6 +21,8 @@ class RoutedTarget:
 
     __slots__ = (
         "_fields",
+        "_key",
+        "_routes",
         "infer_line",
         "metadata_line",
         "per_user",
@@ -44,6 +47,8 @@ class RoutedTarget:
         path = f"/v2/models/{key}/versions/{reference.version}"
         self.infer_line = f"POST {path}/infer HTTP/1.1\r\n".encode()
         self.metadata_line = f"GET {path} HTTP/1.1\r\n".encode()
+        self._key = key
+        self._routes: dict[tuple[str, bytes, str], bytes] = {}
         self._fields = (
             b"%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: %b\r\n%b: "
             % (
@@ -60,6 +65,17 @@ class RoutedTarget:
         if self.per_user:
             return self._fields + _artifact(substitute_user(self.reference.uri, user or ""))
         return self._fields
+
+    def route(self, slot: str, cache: bytes, reason: str) -> bytes:
+        """The value of `Tenantry-Route`: how an answer came about. `cache` is empty where nobody told."""
+        known = self._routes.get((slot, cache, reason))
+        if known is not None:
+            return known
+        parts = [f"slot={slot}", f"model={self._key}", f"version={self.version}"]
+        parts += [f"cache={cache.decode()}"] if cache else []
+        parts += [f"reason={reason}"]
+        value = self._routes[slot, cache, reason] = "; ".join(parts).encode()
+        return value
 
 
 def _artifact(uri: str) -> bytes:

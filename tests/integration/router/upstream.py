@@ -1,0 +1,90 @@
+"""A predictor's stand-in: a real HTTP server that answers with what it was sent, and misbehaves on request.
+
+    python upstream.py SLOT PORT
+
+A prediction whose body is an object may hold `wait` (seconds before the answer), `status` and `answer`
+(instead of the echo), `cache` (for Tenantry-Cache), `break` (close the connection instead), `on` (do all this
+only if this is the slot). `GET /counts` tells how many predictions arrived, and how many were dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from fastapi import FastAPI
+
+from tenantry_core.http.messages import Handler, Reply, Request, Response
+from tenantry_core.http.server import Application, Settings, serve
+
+_JSON = (b"content-type", b"application/json")
+
+
+class Upstream:
+    """Hot routes of the stand-in."""
+
+    def __init__(self, slot: str) -> None:
+        self._slot = slot
+        self._counts: Counter[str] = Counter()
+
+    def match(self, method: bytes, path: bytes) -> Handler | None:
+        if path == b"/v2/health/live":
+            return lambda _, reply: reply.send(Response(200, [_JSON], b"{}"))
+        if path == b"/counts":
+            return lambda _, reply: reply.send(Response(200, [_JSON], json.dumps(self._counts).encode()))
+        return self._answer
+
+    def _answer(self, request: Request, reply: Reply) -> None:
+        self._counts["arrived"] += 1
+        orders = _orders(request.body)
+        if orders.get("on", self._slot) != self._slot:
+            orders = {}
+        if orders.get("break"):
+            reply.connection._transport.close()  # type: ignore[attr-defined] # no server does this on purpose
+            return
+        response = self._response(request, orders)
+        if "wait" not in orders:
+            reply.send(response)
+            return
+        timer = asyncio.get_running_loop().call_later(orders["wait"], reply.send, response)
+
+        def drop() -> None:
+            self._counts["dropped"] += 1
+            timer.cancel()
+
+        reply.on_disconnect = drop
+
+    def _response(self, request: Request, orders: dict[str, Any]) -> Response:
+        echo = {
+            "slot": self._slot,
+            "name": "as the slot knows it",
+            "method": request.method.decode(),
+            "path": request.path.decode(),
+            "query": request.query.decode(),
+            "headers": [[name.decode(), value.decode()] for name, value in request.headers],
+            "body": request.body.decode(errors="replace"),
+        }
+        cache = orders.get("cache", "hit").encode()
+        headers = [
+            _JSON,
+            (b"tenantry-cache", cache),
+            (b"server-timing", b"predict;dur=0.1"),
+            (b"x-inner", b"1"),
+        ]
+        return Response(orders.get("status", 200), headers, json.dumps(orders.get("answer", echo)).encode())
+
+
+def _orders(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+if __name__ == "__main__":
+    upstream = Upstream(sys.argv[1])
+    serve(lambda: Application(FastAPI(), upstream), Settings(port=int(sys.argv[2]), log_level="warning"))
