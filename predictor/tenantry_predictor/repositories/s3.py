@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ class S3ModelRepository:
         deadline = time.monotonic() + _FETCH_SECONDS
         with _translated(source):
             answer = self._client().get_object(**_address(source))
-            with answer["Body"] as body:
+            with contextlib.closing(answer["Body"]) as body:  # as a context it gives its raw stream
                 for chunk in body.iter_chunks(_CHUNK_BYTES):
                     write(chunk)
                     if time.monotonic() > deadline:
