@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,9 +29,10 @@ _PAGE = 500
 class ClusterTarget:
     def __init__(self, context: str | None, url: str | None = None) -> None:
         """Reads the kubeconfig, and calls nobody yet. Raises CommandError for one that cannot be used."""
+        files = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
         try:
-            self._client: ApiClient = config.new_client_from_config(context=context)
-            contexts, active = config.list_kube_config_contexts()
+            self._client: ApiClient = config.new_client_from_config(files, context)
+            contexts, active = config.list_kube_config_contexts(files)
         except (config.ConfigException, OSError) as error:
             raise CommandError(f"the kubeconfig cannot be used: {error}") from error
         chosen = next((c for c in contexts if c["name"] == context), active)
@@ -89,6 +92,8 @@ class ClusterTarget:
         if self._url is not None:
             return call_url(self._url.rstrip("/") + path, method, headers, body)
         response = self._send(method, self._router_proxy() + path, headers, body)
+        if response.status >= 400 and _is_status(response.data):
+            raise _server_error(response.status, response.data)  # it never reached the router
         fields = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, fields, response.data)
 
@@ -217,14 +222,20 @@ def _event_line(item: Manifest) -> EventLine:
     )
 
 
-def _server_error(status: int, body: bytes) -> ServerError:
-    """The API server's Status object in kubectl's words."""
+def _is_status(body: bytes) -> bool:
+    """Whether the API server itself refused, rather than what it passes requests on to."""
     try:
         answer = json.loads(body)
     except ValueError:
-        answer = {}
-    if not isinstance(answer, dict) or answer.get("kind") != "Status":
+        return False
+    return isinstance(answer, dict) and answer.get("kind") == "Status"
+
+
+def _server_error(status: int, body: bytes) -> ServerError:
+    """The API server's Status object in kubectl's words."""
+    if not _is_status(body):
         return ServerError(str(status), body.decode(errors="replace").strip() or f"HTTP {status}")
+    answer = json.loads(body)
     reason = answer.get("reason") or str(status)
     details = answer.get("details") or {}
     causes = [f"{c.get('field', '')}: {c.get('message', '')}" for c in details.get("causes") or ()]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from refusals import Refusal, refusals
-from unit.cli.shell import ACME, Shell
+from shell import ACME, Shell
 
 OTHER = ACME.replace("acme", "other")
 
