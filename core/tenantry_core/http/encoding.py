@@ -26,7 +26,7 @@ _STATUS_LINES = {
 }
 
 
-def encode(response: Response, connection: bytes, *, head_only: bool = False) -> bytes:
+def encode(response: Response, connection: bytes, head_only: bool = False) -> bytes:
     """Status line, fields, Content-Length, `connection` (a whole field line or nothing), body.
 
     Raises ValueError for a field that would break out of its line, KeyError for a status that is none.
@@ -35,20 +35,16 @@ def encode(response: Response, connection: bytes, *, head_only: bool = False) ->
     parts = [_STATUS_LINES[status]]
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
-    if status in _WITHOUT_BODY:
-        body = b""
-        parts += (connection, b"\r\n")
-    else:
-        parts.append(b"content-length: %d\r\n%b\r\n" % (len(body), connection))
+    lines = len(headers) + 3 if connection else len(headers) + 2
+    if status not in _WITHOUT_BODY:
+        parts.append(b"content-length: %d\r\n" % len(body))
+        lines += 1
+    parts += (connection, b"\r\n")
     head = b"".join(parts)
-    _check_lines(head, len(headers) + 2 + (status not in _WITHOUT_BODY) + (connection != b""))
-    return head if head_only else head + body
-
-
-def _check_lines(head: bytes, expected: int) -> None:
-    """No value brought a line of its own (a header field taken from a request may have tried)."""
-    if head.count(b"\n") != expected or head.count(b"\r") != expected:
+    # Did a value (taken from a request, perhaps) bring a line of its own?
+    if head.count(b"\n") != lines or head.count(b"\r") != lines:
         raise ValueError("a header field holds a line break")
+    return head if head_only or status in _WITHOUT_BODY else head + body
 
 
 def problem_response(problem: Problem) -> Response:

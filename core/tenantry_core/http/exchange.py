@@ -52,9 +52,9 @@ class Exchange:
             return
         if self.data is not None:
             raise RuntimeError("this request has been answered already")
-        persistence = connection.persistence(self)
+        persistence = connection.last_persistence(self) if connection.stopping else self.persistence
         try:
-            self.data = encode(response, persistence, head_only=self.request.method == b"HEAD")
+            self.data = encode(response, persistence, self.request.method == b"HEAD")
         except (ValueError, KeyError):
             logger.exception("the answer to %s is not valid HTTP", self.request.path)
             self.data = encode(problem_response(FAILED), persistence)

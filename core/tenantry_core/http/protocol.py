@@ -49,12 +49,12 @@ class HotProtocol(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_config",
-        "_corked",
         "_fallback",
         "_falling_back",
         "_flushing",
         "_half_closed",
         "_loop",
+        "_match",
         "_paused",
         "_queue",
         "_quiet_since",
@@ -62,11 +62,11 @@ class HotProtocol(asyncio.Protocol):
         "_refused",
         "_server",
         "_state",
-        "_stopping",
         "_transport",
         "_waiting",
         "_write_deadline",
         "_write_left",
+        "stopping",
     )
 
     def __init__(
@@ -81,17 +81,17 @@ class HotProtocol(asyncio.Protocol):
         self._state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._reader = RequestReader(self.limits, self.budget, self._deliver)
+        self._match = self.routes.match
         self._queue: deque[Exchange] = deque()
         self._waiting: deque[Exchange] = deque()
         self._fallback: Fallback | None = None
         self._falling_back = False
         self._transport: Any = None
-        self._corked = False
         self._flushing = False
         self._paused = False
         self._closing = False
         self._half_closed = False
-        self._stopping = False
+        self.stopping = False
         self._refused = False
         self._write_deadline = NEVER
         self._write_left = 0
@@ -106,16 +106,16 @@ class HotProtocol(asyncio.Protocol):
         self.sweeper.add(self, self._loop)
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._reader.ended:
+        reader = self._reader
+        if self._closing or reader.ended:
             return
         now = self._quiet_since = self._loop.time()
-        self._corked = True
         try:
-            self._reader.feed(data, now)
+            reader.feed(data, now)
         except Problem as problem:
             self._refuse(problem)
-        self._corked = False
-        self._flush()
+        if reader.wants_continue:
+            self._continue()
 
     def eof_received(self) -> bool:
         """A client may close its side and still wait for answers; a request cut short gets none."""
@@ -157,7 +157,7 @@ class HotProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Graceful: requests in flight finish, then the connection closes; an idle one closes now."""
-        self._stopping = True
+        self.stopping = True
         self._close_if_done()
 
     # From the sweeper
@@ -170,33 +170,30 @@ class HotProtocol(asyncio.Protocol):
             return
         elif now >= self._reader.deadline:
             self._time_out()
-        elif self._idle_for(now) >= self.limits.idle_timeout:
+        elif self._queue or self._reader.deadline is not NEVER:
+            self._quiet_since = now
+        elif now - self._quiet_since >= self.limits.idle_timeout:
             self._close()
-
-    def _idle_for(self, now: float) -> float:
-        if self._queue or self._reader.deadline is not NEVER:
-            return 0.0
-        return now - self._quiet_since
 
     # From an exchange
 
-    def persistence(self, exchange: Exchange) -> bytes:
-        """The Connection field of the answer of `exchange`, known when it is encoded."""
-        if self._stopping and not self._reader.reading and exchange is self._queue[-1] and not self._waiting:
+    def last_persistence(self, exchange: Exchange) -> bytes:
+        """The Connection field of an answer while the server stops: the last one ends the connection."""
+        if exchange is self._queue[-1] and not self._waiting and not self._reader.reading:
             exchange.persistence = CLOSE
             self._reader.ended = True
         return exchange.persistence
 
     def answered(self, exchange: Exchange) -> None:
-        """`exchange` has its answer: write it when its turn has come, several of one tick together."""
+        """`exchange` has its answer: write it when its turn has come. (uvloop writes once per tick.)"""
         queue = self._queue
-        if self._corked or queue[0].data is None:
+        if queue[0] is not exchange or self._flushing:
             return
-        if len(queue) == 1:
+        self._write_ready()
+        if queue or self._waiting or self._paused or self._half_closed or self.stopping:
             self._flush()
-        elif not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        elif self._reader.wants_continue:
+            self._continue()
 
     # The outlet of the fallback, which writes only while its exchange is the first of the queue
 
@@ -218,14 +215,18 @@ class HotProtocol(asyncio.Protocol):
 
     def _deliver(self, request: Request, persistence: bytes) -> None:
         """A whole request has arrived."""
-        handler = self.routes.match(request.method, request.path)
+        queue = self._queue
+        handler = self._match(request.method, request.path)
         exchange = Exchange(self, request, handler, persistence)
-        if self._waiting or len(self._queue) >= self.limits.pipeline:
+        if self._waiting or len(queue) >= self.limits.pipeline:
             self._waiting.append(exchange)
+            self._pace_reading()
             return
-        self._queue.append(exchange)
+        queue.append(exchange)
         if handler is not None:
             exchange.start(handler)
+        elif len(queue) == 1:
+            self._fall_back(exchange)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with `problem` after all requests before; then the connection ends."""
@@ -235,32 +236,32 @@ class HotProtocol(asyncio.Protocol):
         exchange.started = True
         exchange.data = encode(problem_response(problem), CLOSE)
         (self._waiting or self._queue).append(exchange)
+        self._flush()
 
     def _flush(self) -> None:
         """Write the answers whose turn has come, start what waits, until there is nothing to do."""
-        self._flushing = False
-        self._corked = True
+        self._flushing = True
         while not self._closing:
             self._write_ready()
             if not self._start_waiting():
                 break
-        self._corked = False
+        self._flushing = False
         if self._closing:
             return
         if not self._queue:
-            self._quiet_since = self._loop.time()
+            if self.stopping or self._half_closed:
+                self._close_if_done()
             if self._reader.wants_continue:
                 self._continue()
-            if self._stopping or self._half_closed:
-                self._close_if_done()
         self._pace_reading()
 
     def _write_ready(self) -> None:
+        """Write the answers at the head of the queue, together."""
         queue = self._queue
         ready: list[bytes] = []
         while queue and (data := queue[0].data) is not None:
             exchange = queue.popleft()
-            self.budget.give_back(len(exchange.request.body))
+            self.budget.used -= len(exchange.request.body)
             ready.append(data)
             if exchange.persistence is CLOSE:
                 self._transport.write(b"".join(ready))
@@ -314,7 +315,8 @@ class HotProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _continue(self) -> None:
-        if self._reader.in_body:
+        """Ask for the body, when the answers before have been written."""
+        if self._reader.in_body and not self._queue and not self._closing:
             self._reader.wants_continue = False
             self._transport.write(CONTINUE)
 
@@ -322,7 +324,6 @@ class HotProtocol(asyncio.Protocol):
         if self._reader.reading:
             part = "body" if self._reader.in_body else "header"
             self._refuse(Problem(408, f"The request's {part} took too long to arrive.", reason="SlowRequest"))
-            self._flush()
         else:
             self._reader.abandon()  # only the beginnings of a method, or empty lines
             self._close_if_done()

@@ -96,21 +96,28 @@ class RequestReader:
         self.now = now
         self._fed = len(data)
         self._progress = False
-        self._parse(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_again(data, upgrade)
+        except httptools.HttpParserError as error:
+            raise _problem(error) from error
         if self._progress:
             self._unparsed = 0
         else:
             self._bound_unparsed()
-        if self.deadline is NEVER and not self.ended and (self._target or not self._progress):
+        if (self._target or not self._progress) and self.deadline is NEVER and not self.ended:
             self.deadline = now + self._limits.header_timeout
 
-    def _parse(self, data: bytes) -> None:
-        while data:
+    def _feed_again(self, data: bytes, upgrade: httptools.HttpParserUpgrade | None) -> None:
+        """Parse `data` once more, without the offers of another protocol."""
+        while upgrade is not None:
+            data = self._without_upgrade() + data[upgrade.args[0] :]
+            upgrade = None
             try:
                 self._parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
             except httptools.HttpParserError as error:
                 raise _problem(error) from error
 

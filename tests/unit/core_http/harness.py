@@ -24,7 +24,7 @@ from tenantry_core.http.messages import Handler, Reply, Request, Response
 from tenantry_core.http.protocol import hot_protocol
 from tenantry_core.problems import Problem
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that a test waits for a condition before it fails; nothing waits that long when all is well."""
 
 TEXT = ((b"content-type", b"text/plain"),)

@@ -125,7 +125,7 @@ def test_a_client_that_does_not_read_is_read_no_further_and_then_dropped() -> No
 
 
 def test_an_answer_larger_than_all_buffers_arrives_whole() -> None:
-    with serving(LIMITS) as server, server.connect() as client:
+    with serving() as server, server.connect() as client:
         client.send(post("/big?20000000"), post("/echo", b"after"))
         assert len(client.answer().body) == 20_000_000
         assert client.answer().body == b"echo::after"

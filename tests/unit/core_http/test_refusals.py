@@ -123,7 +123,9 @@ def test_many_small_fields_are_431_too(server: Server) -> None:
 @pytest.mark.parametrize("tail", [b"0\r\nX-Trailer: ", b"1;extension="])
 def test_endless_trailers_and_chunk_extensions_are_refused(server: Server, tail: bytes) -> None:
     with server.connect() as client:
-        client.send(CHUNKED, tail)
+        client.send(CHUNKED, b"1\r\nx\r\n")
+        eventually(lambda: server.budget.used == 1, "the first chunk has arrived")
+        client.send(tail)
         for _ in range(10):
             client.send(b"a" * 1000)
         assert is_problem(client.answer(), 431)
