@@ -174,26 +174,23 @@ def _is(model: str, sha256: str, case: Case, reference: Reference) -> bool:
 
 
 def _releases(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> tuple[Release, ...]:
-    """What slots were routed and are no more."""
+    """What slots were routed and are no more; the same bytes under another URI are kept."""
     releases = []
     for key, entry in sorted(before.items()):
         new = after.get(key)
         if new is entry:
             continue
-        kept = set() if new is None else _routes(new)
-        releases += [
-            Release(slot, key, entry.tenant, ref) for slot, ref in sorted(_routes(entry) - kept, key=_slot)
-        ]
+        kept = {} if new is None else _routes(new)
+        gone = sorted((slot, digest) for slot, digest in _routes(entry) if (slot, digest) not in kept)
+        releases += [Release(slot, key, entry.tenant, _routes(entry)[slot, digest]) for slot, digest in gone]
     return tuple(releases)
 
 
-def _routes(entry: Entry) -> set[tuple[str, Reference]]:
-    return {(slot, target.reference) for target in entry.targets for slot in target.slots}
-
-
-def _slot(route: tuple[str, Reference]) -> tuple[str, str, str]:
-    slot, reference = route
-    return slot, reference.uri, reference.sha256
+def _routes(entry: Entry) -> dict[tuple[str, str], Reference]:
+    """References by slot and digest."""
+    return {
+        (slot, target.reference.sha256): target.reference for target in entry.targets for slot in target.slots
+    }
 
 
 def _changed(

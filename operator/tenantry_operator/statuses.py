@@ -78,9 +78,15 @@ def _ready(case: Case, outcome: Outcome) -> Condition:
         return _condition(case, "Ready", "False", failure.reason, message)
     if claim.conflict is not None:
         return _condition(case, "Ready", "False", claim.conflict.reason, claim.conflict.message)
-    if outcome.answers_spec and version is not None and version.good:
+    if outcome.answers_spec and version is not None and version.good and not _incomplete(case, version):
         return _condition(case, "Ready", "True", *_probed(case, version))
     return _undecided(case, outcome)
+
+
+def _incomplete(case: Case, version: Version) -> bool:
+    """Was it told before a restart that a slot cannot have this version, and not tried since?"""
+    missing = set(case.desired) - set(version.slots)
+    return bool(missing) and version.report is None and _is_failure(case.before)
 
 
 def _undecided(case: Case, outcome: Outcome) -> Condition:
@@ -101,7 +107,12 @@ def _still_holds(before: Condition, outcome: Outcome) -> bool:
     """Refusals are judged anew each time; good news needs a version that serves."""
     if before.status == "True":
         return outcome.version is not None
-    return before.status == "False" and before.reason not in CLAIM_REASONS
+    return _is_failure(before)
+
+
+def _is_failure(before: Condition | None) -> bool:
+    """Did a load end this way, rather than a look at the spec?"""
+    return before is not None and before.status == "False" and before.reason not in CLAIM_REASONS
 
 
 def _serving(case: Case, version: Version | None, ready: Condition) -> Condition:

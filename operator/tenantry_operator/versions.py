@@ -139,8 +139,8 @@ def _resolve(case: Case) -> Version | None:
 def _last_resolution(case: Case) -> Version | None:
     for result in reversed(case.results(case.wanted)):
         if isinstance(result.outcome, LoadReport) and case.is_current(result):
-            slots = tuple(slot for slot in case.desired if slot == result.check.slot)
-            return Version(resolve(case.wanted, result.outcome), slots, True, result.outcome)
+            reference = resolve(case.wanted, result.outcome)
+            return Version(reference, (result.check.slot,), True, result.outcome)
     return None
 
 

@@ -1,0 +1,316 @@
+"""A store, predictors and an API server that hold everything in memory, to run plans against step by step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from tenantry_core.resources import (
+    ActiveVersion,
+    Artifact,
+    Metadata,
+    PredictorPool,
+    PredictorPoolSpec,
+    TenantModel,
+    TenantModelSpec,
+    TenantModelStatus,
+)
+from tenantry_core.slices import Entry, winners
+from tenantry_core.wire import LoadReport
+from tenantry_operator.measurements import Measurements
+from tenantry_operator.plan import Plan
+from tenantry_operator.planner import plan
+from tenantry_operator.state import ObservedState
+from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance, World
+
+BROKEN = "broken"
+"""What the store holds where an artifact cannot be opened."""
+
+
+def digest(text: str) -> str:
+    """64 hex digits that stand for the content `text`."""
+    return text.encode().hex().ljust(64, "0")[:64]
+
+
+@dataclass
+class Predictor:
+    """One instance: what it holds in memory, by digest."""
+
+    instance: Instance
+    memory: set[str] = field(default_factory=set)
+
+
+class Simulation:
+    """The outside world. `state` is what an operator observes of it; `restart` gives a new operator."""
+
+    def __init__(self, slots: int = 2) -> None:
+        self.now = 1_000_000.0
+        self.store: dict[str, str] = {}
+        self.store_down = False
+        self.models: dict[str, TenantModel] = {}
+        self.pool = PredictorPool(Metadata(name="default", uid="pool"), PredictorPoolSpec(replicas=slots))
+        self.predictors: dict[str, Predictor] = {}
+        self.down: set[str] = set()
+        self.slices: dict[str, tuple[Entry, ...]] = {}
+        self.loaded: set[tuple[str, str, str]] = set()
+        """Slot, uid and digest of every load that succeeded."""
+        self.good: dict[str, str] = {}
+        """Models by uid that have had a version which was loaded and routed: they must never be absent."""
+        self.revisions: dict[str, int] = {}
+        self.events: list[str] = []
+        self._ids = iter(range(1_000_000))
+        self.restart()
+
+    # What people and machines do.
+
+    def apply(
+        self, name: str, uri: str, *, sha256: str = "", replicas: int = 1, **spec: object
+    ) -> TenantModel:
+        """Create or update a TenantModel."""
+        key = f"ns.{name}"
+        artifact = Artifact(uri, sha256=sha256, probe_user=str(spec.pop("probe_user", "")))
+        wanted = TenantModelSpec(artifact, min_replicas=replicas, **spec)  # type: ignore[arg-type]
+        known = self.models.get(key)
+        if known is None:
+            created = f"2026-01-01T00:00:00.{next(self._ids):06}Z"
+            metadata = Metadata(name, "ns", f"uid-{next(self._ids)}", 1, created)
+            known = TenantModel(metadata, wanted)
+        elif known.spec != wanted:
+            metadata = msgspec.structs.replace(known.metadata, generation=known.metadata.generation + 1)
+            known = msgspec.structs.replace(known, metadata=metadata, spec=wanted)
+        self._put(known)
+        return known
+
+    def refresh(self, name: str, value: str) -> None:
+        model = self.models[f"ns.{name}"]
+        annotations = {"tenantry.dev/refresh": value}
+        metadata = msgspec.structs.replace(model.metadata, annotations=annotations)
+        self._put(msgspec.structs.replace(model, metadata=metadata))
+
+    def delete(self, name: str) -> None:
+        model = self.models.pop(f"ns.{name}")
+        self.good.pop(model.metadata.uid, None)
+        self.state.drop_model(model.key)
+
+    def scale(self, slots: int) -> None:
+        metadata = msgspec.structs.replace(self.pool.metadata, generation=self.pool.metadata.generation + 1)
+        self.pool = msgspec.structs.replace(
+            self.pool, metadata=metadata, spec=PredictorPoolSpec(replicas=slots)
+        )
+        self.state.put_pool(self.pool)
+
+    def kill(self, slot: str) -> None:
+        """The slot's predictor is gone and does not come back before `heal`."""
+        self.down.add(slot)
+        self.predictors.pop(slot, None)
+        self._show_slot(slot)
+
+    def heal(self) -> None:
+        """Every slot that should run has a predictor; a new one remembers nothing."""
+        self.down.clear()
+        self._start_missing()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def restart(self) -> None:
+        """A new operator, that knows only what is written and what runs."""
+        self.state = ObservedState(clock=lambda: self.now, router_url="http://router")
+        self.results: dict[Check, CheckResult] = {}
+        self.placement: dict[str, tuple[str, ...]] = {}
+        self.asked_slots: tuple[str, ...] = self.pool.slot_names()
+        for model in self.models.values():
+            self.state.put_model(model)
+        self.state.put_pool(self.pool)
+        for slot in self.predictors:
+            self._show_slot(slot)
+        for name, entries in self.slices.items():
+            self.state.put_slice(name, entries)
+        self.state.set_complete()
+
+    # What an operator does.
+
+    def world(self) -> World:
+        idle = {slot: self.now - 100 for slot in self.predictors}
+        return self.state.world(
+            results=tuple(self.results.values()),
+            measured=Measurements(load={}, idle_since=idle),
+            placement=self.placement,
+        )
+
+    def plan(self) -> Plan:
+        """Plan, and hold it against the same world in another order."""
+        world = self.world()
+        decided = plan(world)
+        assert plan(shuffled(world)) == decided, "the order of a mapping changed the plan"
+        return decided
+
+    def writes(self, decided: Plan) -> Iterator[None]:
+        """Carry a plan out; each step is one write or one load, after which the operator may die."""
+        for name, entries in decided.slices.items():
+            self.slices[name] = entries
+            self.state.wrote_slice(name, entries)
+            yield
+        for name in sorted(decided.obsolete):
+            del self.slices[name]
+            self.state.wrote_slice(name, None)
+            yield
+        self.placement = dict(decided.placement)
+        self.asked_slots = decided.pool_slots["default"]
+        self._start_missing()
+        self.events += [event.reason for event in decided.events]
+        for instance in decided.warm:
+            self._turn_ready(instance)
+        for key, status in decided.statuses.items():
+            if key in self.models:
+                self.state.wrote_status(self.models[key], status)
+                self.models[key] = msgspec.structs.replace(self.models[key], status=status)
+            yield
+        if status := decided.pool_statuses.get("default"):
+            self.state.wrote_pool_status(self.pool, status)
+            self.pool = msgspec.structs.replace(self.pool, status=status)
+        for check in decided.checks:
+            self._load(check)
+            yield
+
+    def step(self) -> Plan:
+        decided = self.plan()
+        for _ in self.writes(decided):
+            pass
+        return decided
+
+    def settle(self, rounds: int = 60, patience: float = 600.0) -> Plan:
+        """Reconcile until a plan asks for nothing; time passes only where the planner waits for it."""
+        until = self.now + patience
+        for _ in range(rounds):
+            decided = self.step()
+            if is_quiet(decided):
+                if decided.wake_at is None or decided.wake_at > until:
+                    return decided
+                self.now = decided.wake_at
+        raise AssertionError(f"still busy: {decided}")
+
+    # What one may look at.
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        return winners(entry for entries in self.slices.values() for entry in entries)
+
+    def routed(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Digest and slots of what serves; ("", ()) for nothing."""
+        entry = self.entries.get(f"ns.{name}")
+        if entry is None or not entry.targets:
+            return "", ()
+        return entry.targets[0].reference.sha256, entry.targets[0].slots
+
+    def status(self, name: str) -> TenantModelStatus:
+        return self.models[f"ns.{name}"].status
+
+    def ready(self, name: str) -> tuple[str, str]:
+        condition = self.status(name).condition("Ready")
+        assert condition is not None
+        return condition.status, condition.reason
+
+    def serving(self, name: str) -> tuple[str, str]:
+        condition = self.status(name).condition("Serving")
+        assert condition is not None
+        return condition.status, condition.reason
+
+    def active(self, name: str) -> ActiveVersion:
+        active = self.status(name).active
+        assert active is not None
+        return active
+
+    # How the parts behave.
+
+    def _put(self, model: TenantModel) -> None:
+        self.models[model.key] = model
+        self.state.put_model(model)
+
+    def _start_missing(self) -> None:
+        for slot in self.asked_slots:
+            if slot not in self.predictors and slot not in self.down:
+                instance = Instance(f"{slot}-{next(self._ids)}", "10.0.0.1", 8080, ready=False)
+                self.predictors[slot] = Predictor(instance)
+                self._show_slot(slot)
+        for slot in self.predictors.keys() - set(self.asked_slots):
+            del self.predictors[slot]
+            self.state.drop_slot(slot)
+
+    def _turn_ready(self, instance: str) -> None:
+        for slot, predictor in self.predictors.items():
+            if predictor.instance.id == instance:
+                predictor.instance = replace(predictor.instance, ready=True)
+                self._show_slot(slot)
+
+    def _show_slot(self, slot: str) -> None:
+        predictor = self.predictors.get(slot)
+        self.state.put_slot(slot, "default", [predictor.instance] if predictor else [])
+
+    def _load(self, check: Check) -> None:
+        known = self.results.get(check)
+        outcome = self._answer(check)
+        failed_before = known is not None and isinstance(known.outcome, CheckFailure)
+        attempts = known.attempts + 1 if known and failed_before else 1
+        self.results[check] = CheckResult(check, outcome, self.now, attempts)
+        self.state.touch()
+
+    def _answer(self, check: Check) -> LoadReport | CheckFailure:
+        predictor = self.predictors.get(check.slot)
+        if predictor is None or predictor.instance.id != check.instance:
+            return CheckFailure("SlotUnreachable", "connection refused", transient=True)
+        wanted = check.reference.sha256
+        if not (wanted and wanted in predictor.memory):
+            if self.store_down:
+                return CheckFailure("StorageUnavailable", "the store does not answer", transient=True)
+            found = self.store.get(check.reference.uri)
+            if found is None:
+                return CheckFailure("ArtifactNotFound", f"{check.reference.uri} is not there", False)
+            if wanted and digest(found) != wanted:
+                return CheckFailure("DigestMismatch", f"{check.reference.uri} has other bytes", False)
+            if found.startswith(BROKEN):
+                return CheckFailure("LoadFailed", "it cannot be opened", transient=False)
+            wanted = digest(found)
+        if not check.verify:
+            predictor.memory.add(wanted)
+        self.loaded.add((check.slot, check.uid, wanted))
+        return LoadReport(wanted, 43_000, 12.5, "onnx", probed=True)
+
+
+def is_quiet(decided: Plan) -> bool:
+    """Does the plan ask for nothing at all?"""
+    return not (
+        decided.slices
+        or decided.obsolete
+        or decided.statuses
+        or decided.pool_statuses
+        or decided.checks
+        or decided.releases
+        or decided.warm
+        or decided.events
+    )
+
+
+def shuffled(world: World) -> World:
+    """The same world with every mapping and list in another order."""
+    mixer = random.Random(7)
+
+    def mix(items: dict[str, object]) -> dict[str, object]:
+        pairs = list(items.items())
+        mixer.shuffle(pairs)
+        return dict(pairs)
+
+    results = list(world.results)
+    mixer.shuffle(results)
+    return replace(
+        world,
+        models=mix(dict(world.models)),
+        pools=mix(dict(world.pools)),
+        slots=mix(dict(world.slots)),
+        slices=mix(dict(world.slices)),
+        placement=mix(dict(world.placement)),
+        results=tuple(results),
+    )
