@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -33,6 +34,8 @@ from tenantry_operator.plan import Event
 MANAGER = "tenantry-operator"
 _NOTE_LIMIT = 1024
 _REMEMBERED_WRITES = 10_000
+_COALESCE = 0.1
+_RETRY = 2.0
 _CONFLICTS = frozenset({404, 409, 412})
 _RESOURCES = {
     "Service": "/api/v1/namespaces/{namespace}/services",
@@ -58,6 +61,8 @@ class KubernetesActuator:
         self._written_statuses: dict[str, int] = {}
         """By uid, until the watch has long shown them."""
         self._applied: dict[str, list[Manifest]] = {}
+        self._running: dict[str, tuple[PredictorPool, tuple[str, ...]]] = {}
+        self._children_lock = asyncio.Lock()
 
     # Slices: each write names the version that it replaces, so that a former leader cannot undo it.
 
@@ -97,7 +102,31 @@ class KubernetesActuator:
     # Children
 
     async def run_slots(self, pool: PredictorPool, slots: Sequence[str]) -> None:
-        async with _translated():
+        """Returns with the first steps taken; `follow_deployments` takes those that have to wait."""
+        self._running[pool.name] = pool, tuple(slots)
+        await self._bring_in_line(pool, slots)
+
+    async def remove_pool(self, name: str) -> None:
+        """Its children name it as their owner, so they go with it."""
+        self._running.pop(name, None)
+        self._applied.pop(name, None)
+
+    async def follow_deployments(self) -> None:
+        """Goes on with rolls as slots settle, and puts back what somebody took away. Runs until cancelled."""
+        while True:
+            await self._deployments.changed.wait()
+            self._deployments.changed.clear()
+            await asyncio.sleep(_COALESCE)
+            for pool, slots in list(self._running.values()):
+                try:
+                    await self._bring_in_line(pool, slots)
+                except (WriteConflict, ActuatorUnavailable) as error:
+                    logger.warning("slots of the pool %s could not be brought in line: %s", pool.name, error)
+                    await asyncio.sleep(_RETRY)
+                    self._deployments.changed.set()
+
+    async def _bring_in_line(self, pool: PredictorPool, slots: Sequence[str]) -> None:
+        async with self._children_lock, _translated():
             await self._apply_shared(pool)
             wanted = {slot: pool_children.slot_deployment(pool, slot, self._release) for slot in slots}
             present = self._deployments.of_pool(pool.name)
@@ -106,10 +135,6 @@ class KubernetesActuator:
                 self._deployments.put(await self._apply(wanted[slot]))
             for slot in surplus(wanted, present):
                 await self._delete_deployment(slot)
-
-    async def remove_pool(self, name: str) -> None:
-        """Its children name it as their owner, so they go with it."""
-        self._applied.pop(name, None)
 
     async def create_pool(self, name: str, spec: PredictorPoolSpec) -> None:
         """Unless there is one of that name."""
@@ -195,7 +220,11 @@ class KubernetesActuator:
     async def _delete_deployment(self, slot: str) -> None:
         path = _RESOURCES["Deployment"].format(namespace=self._release.namespace)
         name = pool_children.child_name(slot)
-        await self._api.delete(f"{path}/{name}", {"propagationPolicy": "Background"})
+        try:
+            await self._api.delete(f"{path}/{name}", {"propagationPolicy": "Background"})
+        except Refused as error:
+            if error.status != 404:  # gone already, and the watch has not said so yet
+                raise
         self._deployments.drop((self._release.namespace, name))
 
 

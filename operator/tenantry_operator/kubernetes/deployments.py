@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +24,20 @@ class Deployment:
 
 
 class Deployments:
-    """Filled by the watch, read by the actuator."""
+    """Filled by the watch, read by the actuator; each change sets `changed`."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
         self._by_key: dict[Key, Deployment] = {}
 
     def put(self, manifest: dict[str, Any]) -> None:
         metadata = manifest["metadata"]
         self._by_key[metadata["namespace"], metadata["name"]] = _deployment(manifest)
-        self._changed()
+        self.changed.set()
 
     def drop(self, key: Key) -> None:
         if self._by_key.pop(key, None) is not None:
-            self._changed()
+            self.changed.set()
 
     def of_pool(self, pool: str) -> dict[str, Deployment]:
         """By slot."""

@@ -67,7 +67,7 @@ class _Operator:
         self._stop = stop
         namespace = settings.release.namespace
         self._state = ObservedState(router_url=settings.router_url)
-        deployments = Deployments(self._state.touch)
+        deployments = Deployments()
         self._feed = Feed(self._state, deployments, api, namespace)
         self._actuator = KubernetesActuator(api, settings.release, deployments, self._feed.slices.versions)
         self._election = Election(api, namespace, f"{socket.gethostname()}_{secrets.token_hex(4)}")
@@ -122,7 +122,9 @@ class _Operator:
         try:
             await self._state.complete.wait()
             await self._create_default_pool()
-            await Reconciler(self._state, self._actuator, slots).run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Reconciler(self._state, self._actuator, slots).run())
+                group.create_task(self._actuator.follow_deployments())
         finally:
             self._health.leading = False
             await slots.close()
