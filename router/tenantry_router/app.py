@@ -83,7 +83,7 @@ def _add_health(app: FastAPI, router: Router) -> None:
         return {
             "name": "tenantry",
             "version": VERSION,
-            "extensions": ["binary_tensor_data", "model_repository"],
+            "extensions": ["model_repository"],
         }
 
     @app.get("/v2/health/live", summary="Is the router running?")

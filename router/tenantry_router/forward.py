@@ -27,8 +27,9 @@ _ATTEMPTS = 2
 _COPIED = frozenset({CONTENT_TYPE, INFERENCE_HEADER, b"retry-after"})
 """Fields of a predictor's answer that a client gets as they are."""
 _LOADED = frozenset({b"miss", b"disk"})
-_ELSEWHERE = frozenset({"Draining", "Overloaded", "StorageUnavailable"})
-"""Reasons of a 503 that speak of the slot and not of the model: another slot may well answer."""
+_ELSEWHERE = frozenset({"Overloaded", "StorageUnavailable"})
+"""Reasons of a 503 that speak of the slot and not of the model: on another slot it may be warm."""
+_NO_ARTIFACT = "ArtifactNotFound"
 
 
 class _Reason(msgspec.Struct):
@@ -171,10 +172,22 @@ class Forward:
             self._retry_or(self._failure(result))
         else:
             slot.failures = 0
-            if result.status == 503 and _speaks_of_slot(result) and self._may_retry():
-                self._retry_or(result)
+            if result.status == 503:
+                self._not_served(result)
             else:
                 self._answer(result)
+
+    def _not_served(self, result: UpstreamResponse) -> None:
+        """The slot has no such model to answer with: is it the slot, the model, or the user?"""
+        reason = _reason_of(result)
+        if reason in _ELSEWHERE:
+            self._retry_or(result)
+        elif reason == _NO_ARTIFACT and self._target.per_user:
+            self._fail(
+                Problem(404, f"Model {self._model.key} has no artifact for this user.", reason="UnknownUser")
+            )
+        else:
+            self._answer(result)
 
     def _may_retry(self) -> bool:
         return len(self._tried) + 1 < _ATTEMPTS
@@ -267,8 +280,8 @@ def _late() -> Problem:
     return Problem(504, "The request's time was up before a predictor answered.", reason="DeadlineExceeded")
 
 
-def _speaks_of_slot(result: UpstreamResponse) -> bool:
+def _reason_of(result: UpstreamResponse) -> str:
     try:
-        return _read_reason(result.body).reason in _ELSEWHERE
+        return _read_reason(result.body).reason
     except msgspec.DecodeError:
-        return False
+        return ""

@@ -293,6 +293,12 @@ def test_a_503_that_speaks_of_the_model_is_final(client: httpx.Client, service: 
     assert sum(service.counts(slot).get("arrived", 0) for slot in SLOTS) == before + 1
 
 
+def test_a_user_without_an_artifact_is_unknown(client: httpx.Client) -> None:
+    orders = {"status": 503, "answer": {"reason": "ArtifactNotFound"}}
+    problem(client.post("/predict/personal:1", json=orders), 404, "UnknownUser")
+    assert client.post("/predict/acme:1", json=orders).status_code == 503
+
+
 def test_a_busy_primary_lets_others_of_the_placement_help(client: httpx.Client) -> None:
     with ThreadPoolExecutor(12) as pool:
         orders = [{"wait": 0.5}] * 12

@@ -1,0 +1,199 @@
+"""Slots that die, hang and come back, under load: what the router's clients notice of it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from integration.router.conftest import SLOTS, Service
+from integration.router.processes import (
+    address,
+    entry,
+    start_router,
+    start_upstream,
+    wait_until,
+    write_snapshot,
+)
+from load.generator import measure
+from load.result import Result
+from load.target import Target, post
+from tenantry_core.snapshot import AddressBook
+
+
+@pytest.fixture
+def own(folder: Path) -> Iterator[Service]:
+    """A router and upstreams that a test may break."""
+    with ExitStack() as stack:
+        upstreams = {slot: stack.enter_context(start_upstream(slot, folder)) for slot in SLOTS}
+        snapshot = write_snapshot(
+            folder / "snapshot",
+            [entry("models.acme", SLOTS), entry("models.single", SLOTS[:1])],
+            [address(slot, upstream.port) for slot, upstream in upstreams.items()],
+        )
+        yield Service(stack.enter_context(start_router(snapshot.path)), upstreams, snapshot)
+
+
+class Load:
+    """Requests of many users, as long as the block lasts."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self.result = Result()
+        self._thread = threading.Thread(target=self._run, args=(url, seconds))
+
+    def _run(self, url: str, seconds: float) -> None:
+        self.result = measure(
+            Target.parse(url),
+            lambda number: post(f"/predict/acme:{number % 50}", b"[[1]]"),
+            connections=8,
+            count=10**9,
+            seconds=seconds,
+            rate=400,
+        )
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+
+def slot_of(service: Service, user: str) -> str:
+    document = httpx.get(f"{service.url}/explain/{user}").json()
+    return str(document["slot"])
+
+
+def is_available(service: Service, slot: str) -> bool:
+    candidates = httpx.get(f"{service.url}/explain/acme").json()["candidates"]
+    return any(c["slot"] == slot and c["ready"] and not c["ejected"] for c in candidates)
+
+
+def test_slots_that_are_killed_again_and_again_cost_no_client_an_error(own: Service) -> None:
+    with Load(own.url, seconds=9.0) as load:
+        for _ in range(3):
+            for slot, upstream in own.upstreams.items():
+                upstream.kill()
+                upstream.start()
+                wait_until(lambda slot=slot: is_available(own, slot), 5.0, f"{slot} is back")
+                if not load._thread.is_alive():
+                    break
+    assert load.result.errors == 0, load.result.summary()
+    assert load.result.answered > 1000
+
+
+def test_a_slot_that_hangs_is_out_of_rotation_within_two_seconds_and_comes_back(own: Service) -> None:
+    hanging = slot_of(own, "acme:1")
+    own.upstreams[hanging].signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not is_available(own, hanging), 2.0, "the slot is out of rotation")
+        answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=1.0)
+        assert answer.status_code == 200
+        assert "reason=failover" in answer.headers["tenantry-route"]
+    finally:
+        own.upstreams[hanging].signal(signal.SIGCONT)
+    wait_until(lambda: is_available(own, hanging), 2.0, "the slot is back")
+    assert slot_of(own, "acme:1") == hanging
+
+
+def test_requests_that_wait_for_a_slot_that_hangs_are_answered_by_another(own: Service) -> None:
+    hanging = slot_of(own, "acme:1")
+    own.upstreams[hanging].signal(signal.SIGSTOP)
+    try:
+        answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=5.0)
+    finally:
+        own.upstreams[hanging].signal(signal.SIGCONT)
+    assert answer.status_code == 200
+    assert answer.json()["slot"] != hanging
+    assert answer.elapsed.total_seconds() < 2.0
+
+
+def test_no_more_than_half_of_a_pool_is_put_out_of_rotation(own: Service) -> None:
+    for upstream in own.upstreams.values():
+        upstream.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: sum(is_available(own, slot) for slot in SLOTS) == 2, 3.0, "one is ejected")
+        late = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], headers={"Tenantry-Timeout": "2s"})
+        assert late.status_code == 504
+        assert sum(is_available(own, slot) for slot in SLOTS) == 2
+    finally:
+        for upstream in own.upstreams.values():
+            upstream.signal(signal.SIGCONT)
+    wait_until(lambda: all(is_available(own, slot) for slot in SLOTS), 3.0, "all are back")
+    assert httpx.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
+
+
+def test_when_the_whole_placement_is_gone_another_slot_of_the_pool_answers(own: Service) -> None:
+    own.upstreams["default-0"].kill()
+    answer = httpx.post(f"{own.url}/predict/single:1", json=[[1]])
+    assert answer.status_code == 200
+    assert answer.json()["slot"] != "default-0"
+
+
+def test_when_nothing_is_reachable_the_answer_is_503_and_soon(own: Service) -> None:
+    for upstream in own.upstreams.values():
+        upstream.kill()
+    answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=3.0)
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == "Unreachable"
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_slot_that_is_not_ready_gets_nothing_while_others_are(own: Service) -> None:
+    primary = slot_of(own, "acme:1")
+    ports = {slot: upstream.port for slot, upstream in own.upstreams.items()}
+    own.snapshot.write_addresses(
+        AddressBook(tuple(address(slot, port, ready=slot != primary) for slot, port in ports.items()))
+    )
+    wait_until(lambda: slot_of(own, "acme:1") != primary, 2.0, "the router has read the addresses")
+    answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]])
+    assert answer.json()["slot"] != primary
+    own.snapshot.write_addresses(
+        AddressBook(tuple(address(slot, port, ready=False) for slot, port in ports.items()))
+    )
+    wait_until(
+        lambda: httpx.get(f"{own.url}/explain/acme:1").json()["reason"] == "last-resort",
+        2.0,
+        "the router has read the addresses",
+    )
+    assert httpx.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
+
+
+def test_a_slot_that_moves_is_found_at_its_new_address(own: Service, folder: Path) -> None:
+    with Load(own.url, seconds=4.0) as load, start_upstream("default-0", folder) as successor:
+        own.snapshot.write_addresses(
+            AddressBook(
+                tuple(
+                    address(slot, successor.port if slot == "default-0" else upstream.port)
+                    for slot, upstream in own.upstreams.items()
+                )
+            )
+        )
+        wait_until(
+            lambda: httpx.get(f"{successor.url}/counts").json().get("arrived", 0) > 0, 3.0, "it is used"
+        )
+        own.upstreams["default-0"].kill()
+        load._thread.join()
+    assert load.result.errors == 0, load.result.summary()
+
+
+def test_a_router_that_is_told_to_stop_finishes_what_is_under_way(own: Service) -> None:
+    answers: list[httpx.Response] = []
+    request = threading.Thread(
+        target=lambda: answers.append(httpx.post(f"{own.url}/predict/acme:1", json={"wait": 1.0}))
+    )
+    request.start()
+    wait_until(
+        lambda: sum(own.counts(slot).get("arrived", 0) for slot in SLOTS) == 1,
+        2.0,
+        "the request is under way",
+    )
+    own.router.signal(signal.SIGTERM)
+    request.join()
+    assert answers[0].status_code == 200
+    assert own.router.wait() == 0
