@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenantry_core import wire
 from tenantry_core.http.encoding import FAILED, problem_response
@@ -37,8 +37,7 @@ _SERVER_TIMING = b"server-timing"
 _LATE = Problem(504, "The request's time was up before the prediction was made.", reason="DeadlineExceeded")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One prediction that is asked for."""
 
     source: Source

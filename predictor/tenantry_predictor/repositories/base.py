@@ -30,14 +30,21 @@ class Source:
     format: str
     sha256: str = ""
     """64 hex digits; empty where the bytes are not pinned."""
-    namespace: str = field(init=False)
-    key: Key | None = field(init=False)
+    namespace: str = field(init=False, compare=False)
+    key: Key | None = field(init=False, compare=False)
     """None while the digest is not known."""
+    _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "namespace", split_model_key(self.model)[0])
         key = Key(self.tenant, self.sha256, self.format) if self.sha256 else None
         object.__setattr__(self, "key", key)
+        named = (self.model, self.tenant, self.uri, self.format, self.sha256)
+        object.__setattr__(self, "_hash", hash(named))
+
+    def __hash__(self) -> int:
+        """Sources are looked up at each request: computed once, it saves a microsecond each time."""
+        return self._hash
 
 
 Write = Callable[[bytes], object]

@@ -57,14 +57,12 @@ class CachedModelRepository:
         self,
         loader: ArtifactLoader,
         budget_bytes: int,
-        dispose: Callable[[LoadedModel], None] = LoadedModel.close,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.memory = MemoryTier(budget_bytes, dispose)
+        self.memory = MemoryTier(budget_bytes, _dispose)
         self.failures = FailureMemory(clock)
         self.statistics = LoadStatistics()
         self._loader = loader
-        self._dispose = dispose
         self._clock = clock
         self._versions: OrderedDict[Source, _Version] = OrderedDict()
         self._flights: Flights[Source, tuple[Entry, Loaded]] = Flights(self._fly, self)
@@ -179,3 +177,11 @@ class CachedModelRepository:
         with suppress(LoadError):
             if await self._loader.tag(source) != version.tag:
                 self.release(await self._flights.join(source))
+
+
+def _dispose(model: LoadedModel) -> None:
+    """A model in another process may take its time to end; that is nothing to wait for."""
+    if model.blocks:
+        asyncio.get_running_loop().run_in_executor(None, model.close)
+    else:
+        model.close()

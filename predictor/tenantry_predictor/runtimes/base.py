@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, ClassVar
 
 from tenantry_core.values import DATATYPES, AnyArray
 from tenantry_core.wire import Tensor
 from tenantry_predictor.errors import LoadError
+
+if TYPE_CHECKING:
+    import pandas as pd  # 40 MB that most predictors never use
 
 __all__ = ["DATATYPES", "AnyArray", "LoadError", "LoadedModel", "Model"]
 

@@ -1,0 +1,163 @@
+"""The memory tier against a simple model of what it promises, over any sequence of uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tenantry_core.wire import Tensor
+from tenantry_predictor.repositories.base import Key
+from tenantry_predictor.repositories.memory import Entry, MemoryTier
+from tenantry_predictor.runtimes.base import AnyArray, LoadedModel
+
+BUDGET = 100
+
+
+class Sized(LoadedModel):
+    engine = "test"
+    inputs = (Tensor("input", "FP32", (-1, 1)),)
+    outputs = (Tensor("variable", "FP32", (-1, 1)),)
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.closed = 0
+
+    def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:
+        raise AssertionError("nothing is predicted here")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def close(model: LoadedModel) -> None:
+    model.close()
+
+
+def key(name: str) -> Key:
+    return Key("acme", name, "onnx")
+
+
+keys = st.sampled_from([key(name) for name in "abcdef"])
+
+
+class Uses(RuleBasedStateMachine):
+    """Whatever is done in whatever order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tier = MemoryTier(BUDGET, close)
+        self.held: list[Entry] = []
+        self.made: list[Sized] = []
+
+    @rule(name=keys, size=st.integers(1, 130))
+    def load(self, name: Key, size: int) -> None:
+        model = Sized(size)
+        self.made.append(model)
+        entry = self.tier.add(name, model)
+        assert entry.model is model or model.closed == 1
+        self.held.append(entry)
+
+    @rule(name=keys)
+    def use(self, name: Key) -> None:
+        entry = self.tier.get(name)
+        if entry is not None:
+            self.tier.hold(entry)
+            self.held.append(entry)
+
+    @rule(which=st.integers(0, 1000))
+    def release(self, which: int) -> None:
+        if self.held:
+            self.tier.release(self.held.pop(which % len(self.held)))
+
+    @rule(name=keys)
+    def pin(self, name: Key) -> None:
+        entry = self.tier.get(name)
+        if entry is not None:
+            fits = entry.pinned or self.tier.pinned_bytes + entry.size_bytes <= BUDGET
+            assert self.tier.pin(entry) == fits
+
+    @rule(name=keys)
+    def condemn(self, name: Key) -> None:
+        self.tier.condemn(name)
+
+    @invariant()
+    def budget_is_exceeded_only_by_what_is_in_use(self) -> None:
+        if self.tier.used_bytes > BUDGET:
+            assert all(entry.users or entry.pinned for entry in self.tier)
+
+    @invariant()
+    def bytes_add_up(self) -> None:
+        assert self.tier.used_bytes == sum(entry.size_bytes for entry in self.tier)
+        assert self.tier.pinned_bytes == sum(entry.size_bytes for entry in self.tier if entry.pinned)
+        assert self.tier.pinned_bytes <= BUDGET
+
+    @invariant()
+    def what_is_used_or_kept_is_open_and_the_rest_is_closed_once(self) -> None:
+        alive = {id(entry.model) for entry in (*self.held, *self.tier)}
+        for model in self.made:
+            assert model.closed == (0 if id(model) in alive else 1)
+
+    @invariant()
+    def pinned_models_stay(self) -> None:
+        assert all(entry.resident for entry in self.tier)
+
+
+TestUses = Uses.TestCase
+TestUses.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+
+
+def fill(tier: MemoryTier, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        tier.release(tier.add(key(name), Sized(size)))
+
+
+def names(tier: MemoryTier) -> list[str]:
+    return [entry.key.sha256 for entry in tier]
+
+
+def test_least_recently_used_goes_first() -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 40, "b": 40})
+    tier.get(key("a"))
+    fill(tier, {"c": 40})
+    assert names(tier) == ["a", "c"]
+    assert tier.evictions == 1
+
+
+def test_no_more_is_evicted_than_it_takes() -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 10, "b": 40, "c": 40})
+    fill(tier, {"d": 20})
+    assert names(tier) == ["b", "c", "d"]
+
+
+def test_condemned_goes_first_unless_it_is_asked_for_again() -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 30, "b": 30, "c": 30})
+    tier.condemn(key("c"))
+    tier.condemn(key("b"))
+    tier.get(key("b"))
+    fill(tier, {"d": 30})
+    assert names(tier) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("size", [101, 10_000])
+def test_model_larger_than_the_budget_pushes_nothing_out(size: int) -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 40, "b": 40})
+    model = Sized(size)
+    entry = tier.add(key("z"), model)
+    assert names(tier) == ["a", "b"]
+    assert not model.closed
+    tier.release(entry)
+    assert model.closed
+
+
+def test_a_digest_is_no_capability() -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 40})
+    assert tier.get(Key("globex", "a", "onnx")) is None

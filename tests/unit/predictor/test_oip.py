@@ -1,0 +1,129 @@
+"""The Open Inference Protocol's JSON: what is sent is what the model gets, and every misfit is named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tenantry_core import oip
+from tenantry_core.problems import Problem
+from tenantry_core.values import DATATYPES
+from tenantry_core.wire import Tensor
+
+INPUTS = (Tensor("x", "FP32", (-1, 2)), Tensor("name", "BYTES", (-1,)))
+
+
+def request(*inputs: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps({"inputs": inputs, **more}).encode()
+
+
+def tensor(name: str, shape: list[int], datatype: str, data: Any, **more: Any) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": datatype, "data": data, **more}
+
+
+X = tensor("x", [1, 2], "FP32", [1, 2])
+NAME = tensor("name", [1], "BYTES", ["a"])
+
+
+def refusal(body: bytes) -> Problem:
+    with pytest.raises(Problem) as caught:
+        oip.read_inputs(oip.decode_request(body), INPUTS)
+    return caught.value
+
+
+def test_inputs_become_arrays_of_the_models_datatypes() -> None:
+    arrays = oip.read_inputs(oip.decode_request(request(NAME, X)), INPUTS)
+    assert arrays["x"].dtype == np.float32
+    assert arrays["x"].tolist() == [[1, 2]]
+    assert arrays["name"].tolist() == ["a"]
+
+
+def test_data_may_be_nested() -> None:
+    nested = tensor("x", [2, 2], "FP32", [[1, 2], [3, 4]])
+    assert oip.read_inputs(oip.decode_request(request(nested, NAME)), INPUTS)["x"].tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP16", "INT64", "UINT8"])
+def test_numbers_of_other_datatypes_are_taken_for_floats(datatype: str) -> None:
+    sent = tensor("x", [1, 2], datatype, [1, 2])
+    assert oip.read_inputs(oip.decode_request(request(sent, NAME)), INPUTS)["x"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b"", 400, "no inference request"),
+        (b"[]", 400, "no inference request"),
+        (b"{}", 400, "inputs"),
+        (b"[" * 100_000, 400, "no inference request"),
+        (b'{"inputs":' + b"[" * 100_000, 400, "no inference request"),
+        (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":' + b"[" * 100_000, 400, "too deeply"),
+        (request(tensor("x", [1, 2], "FP32", float("nan"))), 400, "no inference request"),
+        (request({"name": "x", "shape": [1, 2], "datatype": "FP32"}, NAME), 400, "no data"),
+        (
+            request(tensor("x", [1, 2], "FP32", [1, 2], parameters={"binary_data_size": 8}), NAME),
+            400,
+            "binary",
+        ),
+        (request(X), 422, "Input 'name' is missing"),
+        (request(X, NAME, tensor("z", [1], "FP32", [1])), 422, "no input 'z'"),
+        (request(X, X, NAME), 422, "twice"),
+        (request(tensor("x", [2], "FP32", [1, 2]), NAME), 422, "shape [2], but the model takes [-1, 2]"),
+        (request(tensor("x", [1, 3], "FP32", [1, 2, 3]), NAME), 422, "shape [1, 3]"),
+        (request(tensor("x", [0, 2], "FP32", []), NAME), 422, "shape [0, 2]"),
+        (request(tensor("x", [-1, 2], "FP32", [1, 2]), NAME), 422, "shape [-1, 2]"),
+        (request(tensor("x", [2, 2], "FP32", [1, 2, 3]), NAME), 422, "3 values"),
+        (request(tensor("x", [2, 2], "FP32", [[1, 2], [3]]), NAME), 422, "nested"),
+        (request(tensor("x", [10**12, 2], "FP32", [1, 2]), NAME), 422, "values"),
+        (request(tensor("x", [1, 2], "FP99", [1, 2]), NAME), 422, "'FP99' is no datatype"),
+        (request(tensor("x", [1, 2], "BYTES", ["1", "2"]), NAME), 422, "is BYTES, but the model takes FP32"),
+        (request(tensor("x", [1, 2], "FP32", [1, "2"]), NAME), 422, "value 1: expected a number"),
+        (request(X, tensor("name", [1], "BYTES", [1])), 422, "value 0: expected a string"),
+        (request(tensor("x", [1, 2], "FP32", [1, 1e39]), NAME), 422, "does not fit into FP32"),
+    ],
+)
+def test_misfits_are_named(body: bytes, status: int, sentence: str) -> None:
+    problem = refusal(body)
+    assert problem.status == status
+    assert sentence in problem.error
+
+
+def test_outputs_are_all_or_those_asked_for() -> None:
+    outputs = (Tensor("label", "INT64", (-1,)), Tensor("probabilities", "FP32", (-1, 2)))
+    assert oip.select_outputs(oip.decode_request(request()), outputs) == ("label", "probabilities")
+    asked = oip.decode_request(request(outputs=[{"name": "probabilities"}]))
+    assert oip.select_outputs(asked, outputs) == ("probabilities",)
+    with pytest.raises(Problem, match="no output 'margin'"):
+        oip.select_outputs(oip.decode_request(request(outputs=[{"name": "margin"}])), outputs)
+
+
+shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4)
+
+
+@given(st.data(), st.sampled_from(sorted(DATATYPES)), shapes)
+def test_what_an_answer_holds_can_be_sent_back(
+    data: st.DataObject, datatype: str, shape: tuple[int, ...]
+) -> None:
+    dtype = DATATYPES[datatype]
+    elements = (
+        st.text(max_size=4)
+        if datatype == "BYTES"
+        else hnp.from_dtype(dtype, allow_nan=False, allow_infinity=False)
+    )
+    array = data.draw(hnp.arrays(dtype, shape, elements=elements))
+    described = Tensor("t", datatype, (-1, *shape[1:]))
+    answer = json.loads(oip.encode_response("m", "v", "7", {"t": array}, [described]))
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("m", "v", "7")
+    [output] = answer["outputs"]
+    read = oip.read_inputs(oip.decode_request(request(output)), [described])["t"]
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
