@@ -44,6 +44,8 @@ def place(
     board.attract()
     board.shed()
     board.fill()
+    while board.attract():
+        pass
     return board.result()
 
 
@@ -79,22 +81,28 @@ class _Board:
         while (rows := np.flatnonzero(self.placed.sum(axis=1) > self.need)).size:
             self.placed[rows, self._weakest(rows)] = False
 
-    def attract(self) -> None:
-        """Give slots that have joined the models that would have chosen them, up to the mean."""
-        held = self.held()
+    def attract(self) -> bool:
+        """Give slots that have joined the models that would have chosen them. Returns whether any moved.
+
+        Up to the mean, less what must move elsewhere to keep the bound; first from slots that break it.
+        Every move raises a model's score, so this comes to an end.
+        """
+        moved = False
         settled = np.flatnonzero((self.placed.sum(axis=1) == self.need) & (self.need > 0))
-        for slot in np.flatnonzero(held < JOINED_BELOW * self.mean):
+        for slot in np.flatnonzero(self.held() < JOINED_BELOW * self.mean):
             rows = settled[~self.placed[settled, slot]]
             score = self.score[rows]
             drawn = rows[(score > score[:, [slot]]).sum(axis=1) < self.need[rows]]
-            if not drawn.size:
-                continue
-            leaves = self._weakest(drawn)
-            relief = self.held()[leaves] > self.capacity
-            room = max(1, int(self.mean)) - held[slot]
-            first: Ints = np.lexsort((~self.score[drawn, slot], ~relief))[:room]
-            self.placed[drawn[first], leaves[first]] = False
-            self.placed[drawn[first], slot] = True
+            if drawn.size:
+                held, leaves = self.held(), self._weakest(drawn)
+                excess = np.maximum(held - self.capacity, 0)
+                sheds = np.maximum(excess - np.bincount(leaves, minlength=len(held)), 0).sum()
+                room = max(0, max(1, int(self.mean)) - int(held[slot] + sheds))
+                first: Ints = np.lexsort((~self.score[drawn, slot], excess[leaves] == 0))[:room]
+                self.placed[drawn[first], leaves[first]] = False
+                self.placed[drawn[first], slot] = True
+                moved |= bool(first.size)
+        return moved
 
     def shed(self) -> None:
         """Where the bound is broken, let those go that score the slot lowest."""

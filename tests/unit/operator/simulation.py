@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,8 @@ from tenantry_operator.plan import Plan
 from tenantry_operator.planner import plan
 from tenantry_operator.state import ObservedState
 from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance, World
+
+T = TypeVar("T")
 
 BROKEN = "broken"
 """What the store holds where an artifact cannot be opened."""
@@ -134,7 +137,7 @@ class Simulation:
     # What an operator does.
 
     def world(self) -> World:
-        idle = {slot: self.now - 100 for slot in self.predictors}
+        idle = dict.fromkeys(self.predictors, self.now - 100)
         return self.state.world(
             results=tuple(self.results.values()),
             measured=Measurements(load={}, idle_since=idle),
@@ -169,9 +172,9 @@ class Simulation:
                 self.state.wrote_status(self.models[key], status)
                 self.models[key] = msgspec.structs.replace(self.models[key], status=status)
             yield
-        if status := decided.pool_statuses.get("default"):
-            self.state.wrote_pool_status(self.pool, status)
-            self.pool = msgspec.structs.replace(self.pool, status=status)
+        for pool_status in decided.pool_statuses.values():
+            self.state.wrote_pool_status(self.pool, pool_status)
+            self.pool = msgspec.structs.replace(self.pool, status=pool_status)
         for check in decided.checks:
             self._load(check)
             yield
@@ -297,20 +300,18 @@ def is_quiet(decided: Plan) -> bool:
 def shuffled(world: World) -> World:
     """The same world with every mapping and list in another order."""
     mixer = random.Random(7)
-
-    def mix(items: dict[str, object]) -> dict[str, object]:
-        pairs = list(items.items())
-        mixer.shuffle(pairs)
-        return dict(pairs)
-
-    results = list(world.results)
-    mixer.shuffle(results)
     return replace(
         world,
-        models=mix(dict(world.models)),
-        pools=mix(dict(world.pools)),
-        slots=mix(dict(world.slots)),
-        slices=mix(dict(world.slices)),
-        placement=mix(dict(world.placement)),
-        results=tuple(results),
+        models=_mixed(mixer, world.models),
+        pools=_mixed(mixer, world.pools),
+        slots=_mixed(mixer, world.slots),
+        slices=_mixed(mixer, world.slices),
+        placement=_mixed(mixer, world.placement),
+        results=tuple(mixer.sample(world.results, len(world.results))),
     )
+
+
+def _mixed(mixer: random.Random, items: Mapping[str, T]) -> dict[str, T]:
+    pairs = list(items.items())
+    mixer.shuffle(pairs)
+    return dict(pairs)

@@ -143,7 +143,7 @@ class Life(RuleBasedStateMachine):
         assert ready != "Unknown", f"{name} was never judged"
         if ready == "True":
             assert not sha256 or served == sha256
-            assert any((slot, uid, served) in self.sim.loaded for slot in slots)
+            assert any((u, d) == (uid, served) for _, u, d in self.sim.loaded)
             assert self.sim.active(name).uri == uri
         found = self.sim.store.get(uri)
         if found and not found.startswith(BROKEN) and sha256 == digest(found):
