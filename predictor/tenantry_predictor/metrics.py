@@ -57,6 +57,7 @@ class Metrics:
         """Since the last scrape, by tenant."""
         self._shown: dict[str, _Counts] = {OTHER: _Counts()}
         """What is exported, by label: counters that never go back while their label is there."""
+        self._total = _Counts()
         self._weight: dict[str, float] = {}
 
     def answered(self, tenant: str, origin: Origin, seconds: float) -> None:
@@ -88,18 +89,22 @@ class Metrics:
         return counts
 
     def _fold(self) -> None:
-        """Add what is new to its labels. A tenant that falls back loses its label, not its past."""
+        """Add what is new to its labels. A tenant that is displaced ends its series, as a vanished pod does.
+
+        Its past is not added to `other`: that would look like a burst of requests.
+        """
         recent, self._recent = self._recent, {}
-        weight = {tenant: known * _DECAY for tenant, known in self._weight.items() if known > 1}
+        weight = {tenant: known * _DECAY for tenant, known in self._weight.items()}
         for tenant, counts in recent.items():
             weight[tenant] = weight.get(tenant, 0.0) + counts.requests
         busiest = set(sorted(weight, key=lambda tenant: -weight[tenant])[: self._busiest])
         self._weight = {tenant: weight[tenant] for tenant in busiest}
         for tenant in self._shown.keys() - busiest - {OTHER}:
-            self._shown[OTHER].add(self._shown.pop(tenant))
+            del self._shown[tenant]
         for tenant, counts in recent.items():
             label = tenant if tenant in busiest else OTHER
             self._shown.setdefault(label, _Counts()).add(counts)
+            self._total.add(counts)
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -126,14 +131,11 @@ class Metrics:
         yield from (requests, errors, duration)
 
     def _models(self) -> Iterator[Metric]:
-        memory, loads = self._cache.memory, self._cache.statistics
-        totals = _Counts()
-        for counts in self._shown.values():
-            totals.add(counts)
+        memory, loads, origins = self._cache.memory, self._cache.statistics, self._total.origins
         for name, help_text, value in (
-            ("cache_hits", "Predictions whose model was in memory.", totals.origins["hit"]),
-            ("cache_disk_hits", "Predictions whose model was on the disk.", totals.origins["disk"]),
-            ("cache_misses", "Predictions whose model had to be fetched.", totals.origins["miss"]),
+            ("cache_hits", "Predictions whose model was in memory.", origins["hit"]),
+            ("cache_disk_hits", "Predictions whose model was on the disk.", origins["disk"]),
+            ("cache_misses", "Predictions whose model had to be fetched.", origins["miss"]),
             ("evictions", "Models that left memory to make room.", memory.evictions),
             ("loads", "Models opened.", loads.loads),
             ("load_failures", "Models that could not be loaded.", loads.failures),
