@@ -82,9 +82,10 @@ def _least_loaded(target: RoutedTarget, slots: Mapping[str, Slot], tried: Collec
     usable = _usable(target.slots, slots, tried)
     if not usable:
         return None
+    least = min(slot.in_flight for slot in usable)
+    idlest = [slot for slot in usable if slot.in_flight == least]
     target.turn += 1
-    start = target.turn % len(usable)
-    chosen = min(chain(usable[start:], usable[:start]), key=_load)
+    chosen = idlest[target.turn % len(idlest)]
     return Choice(chosen, FAILOVER if tried else LEAST_LOADED)
 
 
@@ -109,7 +110,3 @@ def _usable(names: Iterable[str], slots: Mapping[str, Slot], tried: Collection[s
         for name in names
         if (slot := slots.get(name)) is not None and slot.available and name not in tried
     ]
-
-
-def _load(slot: Slot) -> int:
-    return slot.in_flight

@@ -143,6 +143,8 @@ class Forward:
 
     def leave_slot(self) -> None:
         """The slot it waits for has been put out of rotation."""
+        if self._call is None:
+            return  # its own failure was the one too many, and is being dealt with
         if not self._may_retry():
             return  # it may still answer before the deadline
         self._cancel()

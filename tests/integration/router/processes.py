@@ -64,7 +64,11 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
             )
-        wait_until(self.is_live, _START_SECONDS, f"{self.command} serves; its log: {self.log}")
+        try:
+            wait_until(self.is_live, _START_SECONDS, f"{self.command} serves; its log: {self.log}")
+        except AssertionError:
+            self.kill()
+            raise
 
     def is_live(self) -> bool:
         assert self.process is not None
@@ -74,9 +78,13 @@ class ServerProcess:
         except httpx.TransportError:
             return False
 
+    def is_running(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
-        if self.process.poll() is None:
+        if self.is_running():
             self.process.send_signal(number)
 
     def kill(self) -> None:

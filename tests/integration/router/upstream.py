@@ -15,8 +15,6 @@ import sys
 from collections import Counter
 from typing import Any
 
-from fastapi import FastAPI
-
 from tenantry_core.http.messages import Handler, Reply, Request, Response
 from tenantry_core.http.server import Application, Settings, serve
 
@@ -85,6 +83,11 @@ def _orders(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+async def _nothing_else(scope: object, receive: object, send: object) -> None:
+    """Every request is hot."""
+    raise NotImplementedError
+
+
 if __name__ == "__main__":
     upstream = Upstream(sys.argv[1])
-    serve(lambda: Application(FastAPI(), upstream), Settings(port=int(sys.argv[2]), log_level="warning"))
+    serve(lambda: Application(_nothing_else, upstream), Settings(port=int(sys.argv[2]), log_level="warning"))
