@@ -19,7 +19,7 @@ import onnxruntime as ort
 import pandas as pd
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from tenantry_predictor.runtimes.columns import InputColumns
+from tenantry_predictor.runtimes.columns import InputColumns, UnknownColumns
 from tenantry_predictor.runtimes.conversion import NotConvertible, Precision, convert, shortened
 from tenantry_predictor.runtimes.probes import Probe, probes
 
@@ -81,6 +81,9 @@ def convert_checked(model: Any, columns: InputColumns, sample: pd.DataFrame | No
     Raises NotConvertible, Disagrees, and UnknownColumns for a sample that does not fit.
     """
     rows = list(probes(model, columns, sample))
+    for probe in rows:
+        if probe.required:
+            _expected(model, columns, probe)  # a sample that is wrong is no reason to judge the graph
     disagreement: Disagrees | None = None
     for precision in ("float", "double"):
         try:
@@ -105,7 +108,7 @@ def compare(
     *,
     precision: Precision = "float",
 ) -> ParityReport:
-    """Raises NotConvertible when the runtime cannot run the graph, or the estimator refuses its sample."""
+    """Raises NotConvertible when the runtime cannot run the graph, UnknownColumns for a sample refused."""
     session = _session(onnx)
     compared, worst, where, agrees = 0, 0.0, "", True
     for probe in rows:
@@ -153,7 +156,7 @@ def _expected(model: Any, columns: InputColumns, probe: Probe) -> Mapping[int, A
             answers[1] = np.asarray(model.predict_proba(given))
     except (ValueError, TypeError) as error:
         if probe.required:
-            raise NotConvertible(f"the estimator refuses {probe.where}: {error}") from error
+            raise UnknownColumns(f"the estimator refuses {probe.where}: {shortened(error)}") from error
         return None
     return answers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from tenantry_predictor.runtimes import onnx
+from tenantry_predictor.runtimes.base import AnyArray, LoadedModel
 from tenantry_predictor.runtimes.columns import UnknownColumns, columns_of
 from tenantry_predictor.runtimes.conversion import NotConvertible
 from tenantry_predictor.runtimes.parity import convert_checked
@@ -23,11 +25,11 @@ from tenantry_predictor.tables import TableReader
 from unit.sklearn.estimators import DELAY, FITTED, FLIGHTS, LATE, NUMBERS, encoded
 
 
-def loaded(model, sample=None):
+def loaded(model: Any, sample: pd.DataFrame | None = None) -> LoadedModel:
     return onnx.load_bytes(convert_checked(model, columns_of(model, sample), sample).onnx)
 
 
-def asked(served, frame: pd.DataFrame, output: str | None = None) -> np.ndarray:
+def asked(served: LoadedModel, frame: pd.DataFrame, output: str | None = None) -> AnyArray:
     """The answer to a /predict body, on the way that a request takes."""
     tensors = TableReader(served.inputs, served.columns).read(
         frame.to_json(orient="records", double_precision=15).encode()
@@ -159,7 +161,9 @@ def test_a_sample_without_a_column_is_refused_by_name() -> None:
     st.integers(1, 6),
     st.booleans(),
 )
-def test_any_tree_that_passes_the_comparison_answers_alike(rows, depth: int, scaled: bool) -> None:
+def test_any_tree_that_passes_the_comparison_answers_alike(
+    rows: list[tuple[float, float, float]], depth: int, scaled: bool
+) -> None:
     table = pd.DataFrame(rows, columns=["a", "b", "y"])
     tree = DecisionTreeRegressor(max_depth=depth, random_state=0)
     model = make_pipeline(StandardScaler(), tree) if scaled else tree

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pandas as pd
@@ -11,14 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from tenantry_predictor.runtimes.columns import columns_of
-from tenantry_predictor.runtimes.conversion import NotConvertible, convert
+from tenantry_predictor.runtimes.columns import UnknownColumns, columns_of
+from tenantry_predictor.runtimes.conversion import convert
 from tenantry_predictor.runtimes.parity import ParityReport, compare, convert_checked
 from tenantry_predictor.runtimes.probes import probes
 from unit.sklearn.estimators import DELAY, FITTED, NUMBERS
 
 
-def compared(model, content: bytes | None = None, sample: pd.DataFrame | None = None) -> ParityReport:
+def compared(model: Any, content: bytes | None = None, sample: pd.DataFrame | None = None) -> ParityReport:
     columns = columns_of(model, sample)
     graph = content or convert(model, columns)
     return compare(model, graph, columns, probes(model, columns, sample))
@@ -79,7 +81,7 @@ def test_large_terms_that_cancel_are_computed_in_double() -> None:
 def test_rows_of_the_sample_must_be_answered() -> None:
     model = LinearRegression().fit(NUMBERS, DELAY)
     holes = NUMBERS.head(3).assign(hour=np.nan)
-    with pytest.raises(NotConvertible, match="refuses a row of the sample"):
+    with pytest.raises(UnknownColumns, match="refuses a row of the sample"):
         compared(model, sample=holes)
 
 
