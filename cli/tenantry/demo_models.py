@@ -38,8 +38,6 @@ class Trained:
     model: Any
     rows: pd.DataFrame
     """Flights to ask it about, in the columns that it takes."""
-    flights: int
-    """How many it has seen."""
 
 
 def flights() -> pd.DataFrame:
@@ -56,21 +54,26 @@ def flights() -> pd.DataFrame:
     return flown.merge(weather, on=["origin", "time_hour"]).dropna()
 
 
+def destinations(table: pd.DataFrame) -> list[str]:
+    """Those with enough flights to learn from, by name."""
+    counts = table["dest"].value_counts()
+    return sorted(str(name) for name in counts[counts >= FEWEST_FLIGHTS].index)
+
+
 def train(table: pd.DataFrame) -> Iterator[Trained]:
-    """A model for every destination with enough flights, by name."""
-    order = 0
-    for destination, own in table.sort_values("time_hour").groupby("dest"):
-        if len(own) >= FEWEST_FLIGHTS:
-            yield _trained(str(destination).lower(), own.tail(MOST_FLIGHTS), order)
-            order += 1
+    """A model for each of the destinations, in their order."""
+    own = dict(iter(table.sort_values("time_hour").groupby("dest")))
+    for order, name in enumerate(destinations(table)):
+        yield _trained(name.lower(), own[name], order)
 
 
 def _trained(tenant: str, own: pd.DataFrame, order: int) -> Trained:
     kind, columns, estimator = _recipes()[order % 4]
-    delay = own["arr_delay"]
+    recent = own.tail(MOST_FLIGHTS)
+    delay = recent["arr_delay"]
     answer = delay.gt(LATE_MINUTES).map({True: "late", False: "on time"}) if kind == "logistic" else delay
-    given = own[columns].reset_index(drop=True)
-    return Trained(tenant, kind, estimator.fit(given, answer), given.tail(20), len(own))
+    given = recent[columns].reset_index(drop=True)
+    return Trained(tenant, kind, estimator.fit(given, answer), given.tail(20))
 
 
 def _recipes() -> list[tuple[str, list[str], Any]]:
