@@ -72,8 +72,12 @@ class Case:
 
     def ready_slots(self) -> list[str]:
         """Desired slots that answer; any other of the pool while none of them does."""
-        ready = [slot for slot in self.desired if self.fleet.ready_instances(slot)]
-        return ready or self.fleet.all_ready(self.pool)
+        desired = [slot for slot in self.desired if self.fleet.ready_instances(slot)]
+        others = self.fleet.all_ready(self.pool) if not self._answering(desired) else []
+        return self._answering(desired) or self._answering(others) or desired or others
+
+    def _answering(self, slots: Iterable[str]) -> list[str]:
+        return [s for s in slots if all(self.loads.answers(i) for i in self.fleet.ready_instances(s))]
 
     def results(self, reference: Reference) -> list[CheckResult]:
         """What loading exactly this reference came to, oldest first."""

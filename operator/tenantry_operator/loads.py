@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from tenantry_core.wire import LoadReport
-from tenantry_operator.world import Check, CheckFailure, CheckResult, World
+from tenantry_operator.world import SLOT_UNREACHABLE, Check, CheckFailure, CheckResult, Instance, World
 
+UNREACHABLE_DELAY = 1.0
+"""Seconds for which an instance that did not answer is left alone; it may just be starting."""
 TRANSIENT_DELAY = (1.0, 60.0)
-"""Seconds before the first retry and at most, when the slot or the store did not answer."""
+"""Seconds before the first retry and at most, when the store did not answer."""
 VERDICT_DELAY = (5.0, 300.0)
 """The same for failures that judge the artifact; the object may still be uploaded."""
 
@@ -24,8 +26,11 @@ class Loads:
         self._pending = world.pending
         self._results = {result.check: result for result in world.results}
         self._by_uid: dict[str, list[CheckResult]] = {}
+        self._silent_until: dict[str, float] = {}
         for result in sorted(world.results, key=_order):
             self._by_uid.setdefault(result.check.uid, []).append(result)
+            if _unreachable(result):
+                self._silent_until[result.check.instance] = retry_at(result)
         self._asked: dict[Check, int] = {}
         self.wake_at: float | None = None
 
@@ -42,12 +47,17 @@ class Loads:
         result = self._results.get(check)
         return result.outcome if result and isinstance(result.outcome, CheckFailure) else None
 
+    def answers(self, instance: Instance) -> bool:
+        """False for a moment after an instance has not answered."""
+        return self._silent_until.get(instance.id, self._now) <= self._now
+
     def ask(self, check: Check, urgency: int) -> None:
         """Want this load done: now, or when its next try is due. Done and running ones are left alone."""
         result = self._results.get(check)
         if check in self._pending or (result and isinstance(result.outcome, LoadReport)):
             return
         due = self._now if result is None else retry_at(result)
+        due = max(due, self._silent_until.get(check.instance, due))
         if due <= self._now:
             self._asked[check] = min(urgency, self._asked.get(check, urgency))
         else:
@@ -87,9 +97,15 @@ class Loads:
 def retry_at(result: CheckResult) -> float:
     """When a failed load is tried again, in Unix time: doubling from the first delay to the longest."""
     assert isinstance(result.outcome, CheckFailure)
+    if _unreachable(result):
+        return result.at + UNREACHABLE_DELAY
     first, longest = TRANSIENT_DELAY if result.outcome.transient else VERDICT_DELAY
     return result.at + min(first * 2.0 ** min(result.attempts - 1, 16), longest)
 
 
 def _order(result: CheckResult) -> tuple[float, str, str]:
     return result.at, result.check.slot, result.check.instance
+
+
+def _unreachable(result: CheckResult) -> bool:
+    return isinstance(result.outcome, CheckFailure) and result.outcome.reason == SLOT_UNREACHABLE

@@ -11,13 +11,12 @@ import msgspec
 from tenantry_core.slices import Wire
 from tenantry_core.wire import TOKEN, LoadReport, LoadRequest, SlotReport
 from tenantry_operator.plan import Release
-from tenantry_operator.world import Check, CheckFailure, Instance
+from tenantry_operator.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance
 
 LOAD_TIMEOUT = 120.0
 """Seconds: a large artifact from a slow store; the answer to anything else is short."""
 CALL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 2.0
-SLOT_UNREACHABLE = "SlotUnreachable"
 STORAGE_UNAVAILABLE = "StorageUnavailable"
 _TRANSIENT = frozenset({STORAGE_UNAVAILABLE, SLOT_UNREACHABLE})
 

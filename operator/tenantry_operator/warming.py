@@ -8,7 +8,7 @@ from tenantry_core.slices import Entry, Reference
 from tenantry_operator.case import is_per_user
 from tenantry_operator.fleet import Fleet
 from tenantry_operator.loads import WARM, Loads
-from tenantry_operator.world import Check, CheckFailure, Instance, Slot, World
+from tenantry_operator.world import SLOT_UNREACHABLE, Check, Instance, Slot, World
 
 FILL = 0.8
 """How much of the memory budget is filled beforehand; a fuller cache would evict the hottest again."""
@@ -65,10 +65,11 @@ def _routed_here(entry: Entry, slot: str) -> Reference:
 
 
 def _is_settled(loads: Loads, check: Check) -> bool:
-    """Loaded, or failed in a way that waiting does not mend."""
+    """Loaded, or failed in a way that waiting does not mend. Who does not answer cannot turn ready either."""
     failure = loads.failure(check)
-    given_up = isinstance(failure, CheckFailure) and (not failure.transient or loads.attempts(check) > 1)
-    return given_up or loads.report(check) is not None
+    if failure is None:
+        return loads.report(check) is not None
+    return not failure.transient or (failure.reason != SLOT_UNREACHABLE and loads.attempts(check) > 1)
 
 
 def heat_of(load: Mapping[str, float] | None, world: World) -> Callable[[str], float]:

@@ -54,6 +54,10 @@ class Check:
     probe_user: str = ""
 
 
+SLOT_UNREACHABLE = "SlotUnreachable"
+"""The reason of a failure that is the instance's own: it refuses connections, or talks nonsense."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
     """Why a load failed: a reason of the status, a sentence, and whether trying again may help."""
