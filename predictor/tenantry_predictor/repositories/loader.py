@@ -21,7 +21,7 @@ Open = Callable[[str, Path], LoadedModel]
 _FETCHES = 64
 _FETCHES_PER_TENANT = 2
 _OPENS = 2
-"""Opening is work for the processor, and a slot has one."""
+"""Of one format: opening is work for the processor, and a slot has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ArtifactLoader:
         self._disk = disk
         self._open = open_model
         self._fetches = {scheme: Lanes(f"fetch-{scheme}", _FETCHES, _FETCHES_PER_TENANT) for scheme in stores}
-        self._opens = Lanes("open", _OPENS, 1)
+        self._opens: dict[str, Lanes] = {}
 
     async def load(
         self, source: Source, *, spare_disk: bool = False, started: Callable[[], object] = lambda: None
@@ -54,7 +54,8 @@ class ArtifactLoader:
         `started` is called when the first thread takes it up; until then it may be cancelled.
         """
         if source.sha256:
-            loaded = await self._opens.run(source.tenant, lambda: self._from_disk(source), started=started)
+            opens = self._opens_of(source.format)
+            loaded = await opens.run(source.tenant, lambda: self._from_disk(source), started=started)
             if loaded is not None:
                 return loaded
         staged = self._stage()
@@ -69,7 +70,7 @@ class ArtifactLoader:
         return await lanes.run(source.tenant, lambda: store.tag(source))
 
     def close(self) -> None:
-        for lanes in (*self._fetches.values(), self._opens):
+        for lanes in (*self._fetches.values(), *self._opens.values()):
             lanes.close()
         self._disk.close()
 
@@ -102,7 +103,7 @@ class ArtifactLoader:
             return model, time.perf_counter() - begun
 
         tag, fetching = await lanes.run(source.tenant, fetch, started=started)
-        model, opening = await self._opens.run(source.tenant, open_and_keep)
+        model, opening = await self._opens_of(source.format).run(source.tenant, open_and_keep)
         return Loaded(model, staged.sha256, tag, "miss", fetching + opening)
 
     def _store(self, source: Source) -> tuple[ModelRepository, Lanes]:
@@ -111,6 +112,13 @@ class ArtifactLoader:
         if store is None:
             raise OutsideAllowedStorage(f"{source.uri}: this predictor reads no {scheme}://.")
         return store, self._fetches[scheme]
+
+    def _opens_of(self, model_format: str) -> Lanes:
+        """Formats that are slow to open (skops takes up to a second) hold up no others."""
+        lanes = self._opens.get(model_format)
+        if lanes is None:
+            lanes = self._opens[model_format] = Lanes(f"open-{model_format}", _OPENS, 1)
+        return lanes
 
     def _stage(self) -> Staged:
         try:
