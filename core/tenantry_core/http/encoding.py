@@ -19,6 +19,12 @@ FAILED = Problem(500, "The server failed to answer this request. Its log says wh
 _WITHOUT_BODY = frozenset({204, 304})
 
 
+def _length(size: int) -> bytes:
+    return b"content-length: %d\r\n" % size
+
+
+_USUAL_LENGTHS = 1024
+_LENGTHS = [_length(size) for size in range(_USUAL_LENGTHS)]
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
@@ -32,19 +38,25 @@ def encode(response: Response, connection: bytes, head_only: bool = False) -> by
     Raises ValueError for a field that would break out of its line, KeyError for a status that is none.
     """
     status, headers, body = response
+    size = len(body)
     parts = [_STATUS_LINES[status]]
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
-    lines = len(headers) + 3 if connection else len(headers) + 2
-    if status not in _WITHOUT_BODY:
-        parts.append(b"content-length: %d\r\n" % len(body))
+    lines = len(headers) + 3
+    if status in _WITHOUT_BODY:
+        body = b""
+        lines -= 1
+    else:
+        parts.append(_LENGTHS[size] if size < _USUAL_LENGTHS else _length(size))
+    if connection:
+        parts.append(connection)
         lines += 1
-    parts += (connection, b"\r\n")
+    parts.append(b"\r\n")
     head = b"".join(parts)
     # Did a value (taken from a request, perhaps) bring a line of its own?
     if head.count(b"\n") != lines or head.count(b"\r") != lines:
         raise ValueError("a header field holds a line break")
-    return head if head_only or status in _WITHOUT_BODY else head + body
+    return head if head_only else head + body
 
 
 def problem_response(problem: Problem) -> Response:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tenantry_core.http.encoding import FAILED, encode, problem_response
-from tenantry_core.http.messages import Handler, Request, Response
+from tenantry_core.http.encoding import CLOSE, FAILED, encode, problem_response
+from tenantry_core.http.messages import Handler, Headers, Request, Response
 from tenantry_core.problems import Problem
 
 if TYPE_CHECKING:
@@ -16,33 +16,52 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Exchange:
-    """A `Reply`: keeps the encoded answer until its turn in the pipeline."""
+class Exchange(Request):
+    """Request and `Reply` in one object, for each object costs; keeps the answer until its turn comes."""
 
-    __slots__ = ("connection", "data", "handler", "on_disconnect", "persistence", "request", "started")
+    __slots__ = ("connection", "data", "handler", "on_disconnect", "persistence")
 
     def __init__(
-        self, connection: HotProtocol, request: Request, handler: Handler | None, persistence: bytes
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: Headers,
+        body: bytes,
+        received: float,
+        persistence: bytes,
     ) -> None:
-        self.connection: HotProtocol | None = connection
-        self.request = request
-        self.handler = handler
-        """None: FastAPI answers."""
+        # Request.__init__ would only do the first half of this, at the price of another call.
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.received = received
         self.persistence = persistence
         """The Connection field of the answer."""
         self.data: bytes | None = None
-        self.started = False
+        """The encoded answer; empty when FastAPI has written it itself."""
         self.on_disconnect: Callable[[], None] | None = None
+        self.connection: HotProtocol | None = None
+        self.handler: Handler | None = None
+        """None: FastAPI answers."""
+
+    @classmethod
+    def refusal(cls, problem: Problem) -> Exchange:
+        """The answer to something that is no request; the last one of its connection."""
+        exchange = cls(b"", b"", b"", (), b"", 0.0, CLOSE)
+        exchange.data = encode(problem_response(problem), CLOSE)
+        return exchange
 
     def start(self, handler: Handler) -> None:
         """Have the request answered."""
-        self.started = True
         try:
-            handler(self.request, self)
+            handler(self, self)
         except Problem as problem:
             self._fail(problem)
         except Exception:  # whatever a handler gets wrong must cost this one request, not the connection
-            logger.exception("%s %s failed", self.request.method, self.request.path)
+            logger.exception("%s %s failed", self.method, self.path)
             self._fail(FAILED)
 
     def send(self, response: Response) -> None:
@@ -54,9 +73,9 @@ class Exchange:
             raise RuntimeError("this request has been answered already")
         persistence = connection.last_persistence(self) if connection.stopping else self.persistence
         try:
-            self.data = encode(response, persistence, self.request.method == b"HEAD")
+            self.data = encode(response, persistence, self.method == b"HEAD")
         except (ValueError, KeyError):
-            logger.exception("the answer to %s is not valid HTTP", self.request.path)
+            logger.exception("the answer to %s is not valid HTTP", self.path)
             self.data = encode(problem_response(FAILED), persistence)
         self.on_disconnect = None
         connection.answered(self)

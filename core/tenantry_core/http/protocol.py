@@ -10,11 +10,11 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from tenantry_core.http.encoding import CLOSE, CONTINUE, IMPLICIT, encode, problem_response
+from tenantry_core.http.encoding import CLOSE, CONTINUE, IMPLICIT
 from tenantry_core.http.exchange import Exchange
 from tenantry_core.http.fallback import Fallback
 from tenantry_core.http.limits import Budget, Limits
-from tenantry_core.http.messages import HotRoutes, Request
+from tenantry_core.http.messages import HotRoutes
 from tenantry_core.http.reader import NEVER, RequestReader
 from tenantry_core.http.sweeper import Sweeper
 from tenantry_core.problems import Problem
@@ -29,7 +29,7 @@ def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyn
     """A class for uvicorn's `http=` that answers `routes` itself and passes on every other request."""
 
     class BoundHotProtocol(HotProtocol):
-        pass
+        __slots__ = ()
 
     BoundHotProtocol.routes = routes
     BoundHotProtocol.limits = limits
@@ -38,12 +38,10 @@ def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyn
     return BoundHotProtocol
 
 
-class HotProtocol(asyncio.Protocol):
-    """One connection: a queue of exchanges, in the order of arrival, of which the first may write."""
+class HotProtocol(RequestReader):
+    """The answering half: a queue of exchanges, in the order of arrival, of which the first may write."""
 
     routes: HotRoutes
-    limits: Limits
-    budget: Budget
     sweeper: Sweeper
 
     __slots__ = (
@@ -53,12 +51,10 @@ class HotProtocol(asyncio.Protocol):
         "_falling_back",
         "_flushing",
         "_half_closed",
-        "_loop",
         "_match",
         "_paused",
         "_queue",
         "_quiet_since",
-        "_reader",
         "_refused",
         "_server",
         "_state",
@@ -76,11 +72,10 @@ class HotProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        super().__init__(_loop or asyncio.get_running_loop())
         self._config = config
         self._server = server_state
         self._state = app_state
-        self._loop = _loop or asyncio.get_running_loop()
-        self._reader = RequestReader(self.limits, self.budget, self._deliver)
         self._match = self.routes.match
         self._queue: deque[Exchange] = deque()
         self._waiting: deque[Exchange] = deque()
@@ -91,13 +86,14 @@ class HotProtocol(asyncio.Protocol):
         self._paused = False
         self._closing = False
         self._half_closed = False
-        self.stopping = False
         self._refused = False
         self._write_deadline = NEVER
         self._write_left = 0
         self._quiet_since = 0.0
+        self.stopping = False
+        """The server shuts down."""
 
-    # asyncio's callbacks
+    # asyncio's callbacks; data_received is the reader's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -105,22 +101,10 @@ class HotProtocol(asyncio.Protocol):
         self._quiet_since = self._loop.time()
         self.sweeper.add(self, self._loop)
 
-    def data_received(self, data: bytes) -> None:
-        reader = self._reader
-        if self._closing or reader.ended:
-            return
-        now = self._quiet_since = self._loop.time()
-        try:
-            reader.feed(data, now)
-        except Problem as problem:
-            self._refuse(problem)
-        if reader.wants_continue:
-            self._continue()
-
     def eof_received(self) -> bool:
         """A client may close its side and still wait for answers; a request cut short gets none."""
         self._half_closed = True
-        self._reader.abandon()
+        self.stop_reading()
         if self._closing or not self._queue:
             return False
         self._loop.call_later(_PROBE_AFTER, self._probe, _PROBE_AFTER)
@@ -130,11 +114,12 @@ class HotProtocol(asyncio.Protocol):
         self._closing = True
         self._server.connections.discard(self)
         self.sweeper.discard(self)
-        self._reader.abandon()
+        self.stop_reading()
+        self._parser = None  # it refers to this object
         if self._fallback is not None:
             self._fallback.disconnect(exc)
         for exchange in (*self._queue, *self._waiting):
-            self.budget.give_back(len(exchange.request.body))
+            self.budget.give_back(len(exchange.body))
             exchange.disconnect()
         self._queue.clear()
         self._waiting.clear()
@@ -168,20 +153,20 @@ class HotProtocol(asyncio.Protocol):
             self._check_drain(now)
         elif self._closing:
             return
-        elif now >= self._reader.deadline:
+        elif now >= self.read_deadline:
             self._time_out()
-        elif self._queue or self._reader.deadline is not NEVER:
+        elif self._queue or self.read_deadline is not NEVER:
             self._quiet_since = now
-        elif now - self._quiet_since >= self.limits.idle_timeout:
+        elif now - max(self._quiet_since, self._received) >= self.limits.idle_timeout:
             self._close()
 
     # From an exchange
 
     def last_persistence(self, exchange: Exchange) -> bytes:
         """The Connection field of an answer while the server stops: the last one ends the connection."""
-        if exchange is self._queue[-1] and not self._waiting and not self._reader.reading:
+        if exchange is self._queue[-1] and not self._waiting and not self.reading:
             exchange.persistence = CLOSE
-            self._reader.ended = True
+            self.read_ended = True
         return exchange.persistence
 
     def answered(self, exchange: Exchange) -> None:
@@ -189,11 +174,14 @@ class HotProtocol(asyncio.Protocol):
         queue = self._queue
         if queue[0] is not exchange or self._flushing:
             return
-        self._write_ready()
-        if queue or self._waiting or self._paused or self._half_closed or self.stopping:
+        if len(queue) > 1 or exchange.persistence is CLOSE or self._is_unusual():
             self._flush()
-        elif self._reader.wants_continue:
-            self._continue()
+            return
+        queue.popleft()
+        self.budget.used -= len(exchange.body)
+        self._transport.write(exchange.data)
+        if self._wants_continue:
+            self.ask_for_body()
 
     # The outlet of the fallback, which writes only while its exchange is the first of the queue
 
@@ -213,12 +201,12 @@ class HotProtocol(asyncio.Protocol):
 
     # The queue
 
-    def _deliver(self, request: Request, persistence: bytes) -> None:
-        """A whole request has arrived."""
+    def deliver(self, exchange: Exchange) -> None:
+        """A whole request has arrived: have it answered, or let it wait for those before."""
         queue = self._queue
-        handler = self._match(request.method, request.path)
-        exchange = Exchange(self, request, handler, persistence)
-        if self._waiting or len(queue) >= self.limits.pipeline:
+        exchange.connection = self
+        handler = exchange.handler = self._match(exchange.method, exchange.path)
+        if len(queue) >= self.limits.pipeline or self._waiting:
             self._waiting.append(exchange)
             self._pace_reading()
             return
@@ -228,15 +216,22 @@ class HotProtocol(asyncio.Protocol):
         elif len(queue) == 1:
             self._fall_back(exchange)
 
-    def _refuse(self, problem: Problem) -> None:
+    def refuse(self, problem: Problem) -> None:
         """Answer with `problem` after all requests before; then the connection ends."""
-        self._reader.abandon()
+        self.stop_reading()
         self._refused = True
-        exchange = Exchange(self, Request(b"", b"", b"", (), b"", 0.0), None, CLOSE)
-        exchange.started = True
-        exchange.data = encode(problem_response(problem), CLOSE)
-        (self._waiting or self._queue).append(exchange)
+        (self._waiting or self._queue).append(Exchange.refusal(problem))
         self._flush()
+
+    def ask_for_body(self) -> None:
+        """Send `100 Continue`, but not before the answers to earlier requests."""
+        if self.in_body and not self._queue and not self._closing:
+            self._wants_continue = False
+            self._transport.write(CONTINUE)
+
+    def _is_unusual(self) -> bool:
+        """Something has to be done beside writing an answer."""
+        return self._paused or self._half_closed or self.stopping
 
     def _flush(self) -> None:
         """Write the answers whose turn has come, start what waits, until there is nothing to do."""
@@ -251,8 +246,8 @@ class HotProtocol(asyncio.Protocol):
         if not self._queue:
             if self.stopping or self._half_closed:
                 self._close_if_done()
-            if self._reader.wants_continue:
-                self._continue()
+            if self._wants_continue:
+                self.ask_for_body()
         self._pace_reading()
 
     def _write_ready(self) -> None:
@@ -261,7 +256,7 @@ class HotProtocol(asyncio.Protocol):
         ready: list[bytes] = []
         while queue and (data := queue[0].data) is not None:
             exchange = queue.popleft()
-            self.budget.used -= len(exchange.request.body)
+            self.budget.used -= len(exchange.body)
             ready.append(data)
             if exchange.persistence is CLOSE:
                 self._transport.write(b"".join(ready))
@@ -280,15 +275,15 @@ class HotProtocol(asyncio.Protocol):
             if exchange.handler is not None:
                 exchange.start(exchange.handler)
             started = True
-        if queue and queue[0].handler is None and not queue[0].started:
+        if queue and queue[0].handler is None and queue[0].data is None and not self._falling_back:
             self._fall_back(queue[0])
         return started
 
     def _fall_back(self, exchange: Exchange) -> None:
-        exchange.started = self._falling_back = True
+        self._falling_back = True
         if self._fallback is None:
             self._fallback = Fallback(self._config, self._server, self._state, self, self._fallback_answered)
-        self._fallback.start(exchange.request, exchange.persistence)
+        self._fallback.start(exchange, exchange.persistence)
 
     def _fallback_answered(self) -> None:
         self._falling_back = False
@@ -314,24 +309,18 @@ class HotProtocol(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
-    def _continue(self) -> None:
-        """Ask for the body, when the answers before have been written."""
-        if self._reader.in_body and not self._queue and not self._closing:
-            self._reader.wants_continue = False
-            self._transport.write(CONTINUE)
-
     def _time_out(self) -> None:
-        if self._reader.reading:
-            part = "body" if self._reader.in_body else "header"
-            self._refuse(Problem(408, f"The request's {part} took too long to arrive.", reason="SlowRequest"))
+        if self.reading:
+            part = "body" if self.in_body else "header"
+            self.refuse(Problem(408, f"The request's {part} took too long to arrive.", reason="SlowRequest"))
         else:
-            self._reader.abandon()  # only the beginnings of a method, or empty lines
+            self.stop_reading()  # only the beginnings of a method, or empty lines
             self._close_if_done()
 
     # Endings
 
     def _close_if_done(self) -> None:
-        if not self._queue and not self._reader.reading:
+        if not self._queue and not self.reading:
             self._close()
 
     def _close(self) -> None:
@@ -341,7 +330,7 @@ class HotProtocol(asyncio.Protocol):
         """
         if self._closing:
             return
-        self._closing = True
+        self._closing = self.read_ended = True
         now = self._loop.time()
         if self._refused and not self._half_closed:
             if self._paused:

@@ -2,98 +2,88 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable
 from typing import Any
 
 import httptools
 
 from tenantry_core.http.encoding import CLOSE, IMPLICIT, KEEP_ALIVE
+from tenantry_core.http.exchange import Exchange
 from tenantry_core.http.limits import Budget, Limits
-from tenantry_core.http.messages import Request
 from tenantry_core.problems import Problem
 
 NEVER = math.inf
-Deliver = Callable[[Request, bytes], None]
-"""Takes a request and the Connection field of its answer. Its body's bytes are taken from the budget."""
 
 
-class RequestReader:
-    """httptools' callbacks. llhttp refuses most of what smuggles requests; what it lets pass is refused here.
+class RequestReader(asyncio.Protocol):
+    """The reading half of a connection: httptools' callbacks, and what they find.
 
-    One instance reads one connection. `deliver` is called from within `feed`, in the order of arrival.
+    llhttp refuses most of what smuggles requests; what it lets pass is refused here. Every request costs what
+    is written in the callbacks, so they are plain to the point of repeating themselves.
     """
+
+    limits: Limits
+    budget: Budget
 
     __slots__ = (
         "_body",
-        "_budget",
-        "_deliver",
         "_fed",
-        "_has_connection",
         "_headers",
         "_hosts",
-        "_length",
-        "_limits",
+        "_loop",
         "_method",
         "_parser",
         "_path",
         "_persistence",
         "_progress",
         "_query",
+        "_received",
         "_size",
         "_target",
         "_transfer_encoding",
         "_unparsed",
+        "_unusual",
         "_upgrading",
-        "deadline",
-        "ended",
+        "_wants_continue",
         "in_body",
-        "now",
-        "wants_continue",
+        "read_deadline",
+        "read_ended",
     )
 
-    def __init__(self, limits: Limits, budget: Budget, deliver: Deliver) -> None:
-        self._limits = limits
-        self._budget = budget
-        self._deliver = deliver
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._parser = self._new_parser()
         self._fed = 0
         self._unparsed = 0
-        self._progress = False
         self._size = 0
-        self.now = 0.0
-        self.deadline = NEVER
+        self._received = 0.0
+        self.read_deadline = NEVER
         """The loop's time at which the request that is being read is too slow; NEVER between requests."""
-        self.ended = False
-        """The client asked for the connection to be closed after its last request; more is not read."""
-        self._reset()
+        self.read_ended = False
+        """What comes after the last request that was read is not looked at."""
+        self._forget_request()
 
-    def _new_parser(self) -> Any:
-        parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # such data is ignored, see `ended`
-        return parser
+    # What the answering half has to say
 
-    def _reset(self) -> None:
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._hosts = 0
-        self._length = 0
-        self._transfer_encoding = False
-        self._has_connection = False
-        self.in_body = False
-        """The header is complete, the body is not."""
-        self._upgrading = False
-        self._body: bytes | list[bytes] = b""
-        self.wants_continue = False
+    def deliver(self, exchange: Exchange) -> None:
+        """A whole request has arrived; its body's bytes are taken from the budget."""
+        raise NotImplementedError
 
-    @property
-    def reading(self) -> bool:
-        """Part of a request has arrived."""
-        return self.in_body or self._target != b""
+    def refuse(self, problem: Problem) -> None:
+        """What was read is no request: say so, and end the connection."""
+        raise NotImplementedError
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Parse what arrived at the loop's time `now`. After a Problem the connection can only be closed."""
-        self.now = now
+    def ask_for_body(self) -> None:
+        """The client waits for `100 Continue` with its body."""
+        raise NotImplementedError
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self.read_ended:
+            return
+        self._received = now = self._loop.time()
         self._fed = len(data)
         self._progress = False
         try:
@@ -101,39 +91,56 @@ class RequestReader:
         except httptools.HttpParserUpgrade as upgrade:
             self._feed_again(data, upgrade)
         except httptools.HttpParserError as error:
-            raise _problem(error) from error
-        if self._progress:
-            self._unparsed = 0
-        else:
-            self._bound_unparsed()
-        if (self._target or not self._progress) and self.deadline is NEVER and not self.ended:
-            self.deadline = now + self._limits.header_timeout
+            self.refuse(_problem(error))
+        if self._target or not self._progress:
+            self._request_is_unfinished(now)
 
-    def _feed_again(self, data: bytes, upgrade: httptools.HttpParserUpgrade | None) -> None:
-        """Parse `data` once more, without the offers of another protocol."""
-        while upgrade is not None:
-            data = self._without_upgrade() + data[upgrade.args[0] :]
-            upgrade = None
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as another:
-                upgrade = another
-            except httptools.HttpParserError as error:
-                raise _problem(error) from error
+    @property
+    def reading(self) -> bool:
+        """Part of a request has arrived."""
+        return self._target != b""
 
-    def abandon(self) -> None:
-        """Give back what the unfinished request holds; nothing more will be fed."""
-        self._budget.give_back(self._size)
+    def stop_reading(self) -> None:
+        """Give back what the unfinished request holds; nothing more will be read."""
+        self.budget.give_back(self._size)
         self._size = 0
-        self._reset()
-        self.deadline = NEVER
-        self.ended = True
+        self._forget_request()
+        self.read_deadline = NEVER
+        self.read_ended = True
 
-    def _bound_unparsed(self) -> None:
-        """Header fields, trailers and chunk extensions pile up inside the parser before we see them."""
-        self._unparsed += self._fed
-        if self._unparsed > self._limits.header_bytes:
-            raise _too_big_header(self._limits)
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # such data is ignored
+        return parser
+
+    def _forget_request(self) -> None:
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._hosts = 0
+        self._body: bytes | list[bytes] = b""
+        self.in_body = False
+        """The header is complete, the body is not."""
+        self._forget_unusual()
+
+    def _forget_unusual(self) -> None:
+        self._unusual = False
+        """The header says something about the connection or the transfer."""
+        self._transfer_encoding = False
+        self._upgrading = False
+        self._wants_continue = False
+
+    def _request_is_unfinished(self, now: float) -> None:
+        """Bound its time, and what piles up inside the parser: fields, trailers and chunk extensions."""
+        if self.read_ended:
+            return
+        if self.read_deadline is NEVER:
+            limits = self.limits
+            self.read_deadline = now + (limits.body_timeout if self.in_body else limits.header_timeout)
+        self._unparsed = 0 if self._progress else self._unparsed + self._fed
+        if self._unparsed > self.limits.header_bytes:
+            self.refuse(_too_big_header(self.limits))
+        elif self._wants_continue:
+            self.ask_for_body()
 
     # httptools' callbacks
 
@@ -149,48 +156,44 @@ class RequestReader:
         if name == b"host":
             self._hosts += 1
         elif name == b"content-length":
-            self._length = int(value)
-        elif name == b"connection":
-            self._has_connection = True
-        elif name == b"expect":
-            self.wants_continue = value.lower() == b"100-continue"
-        elif name == b"transfer-encoding":
-            self._transfer_encoding = True
-            if value.lower() != b"chunked":
-                raise Problem(400, "The only transfer coding that is understood here is chunked.")
+            if int(value) > self.limits.body_bytes:
+                raise _too_big_body(self.limits)
+        elif name in _UNUSUAL:
+            self._note_unusual(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._has_connection and self._parser.should_upgrade():
-            self._upgrading = True
-            return
-        limits = self._limits
-        self._method = self._parser.get_method()
-        self._persistence = self._persist()
+        parser = self._parser
+        self._method = parser.get_method()
+        self._persistence = IMPLICIT  # only HTTP/1.1 persists without saying so
+        if self._unusual or not parser.should_keep_alive():
+            if parser.should_upgrade():
+                self._upgrading = True
+                return
+            self._persistence = self._persist()
         if self._hosts != 1:
-            self._check_hosts()
-        self._split_target()
-        if self._length > limits.body_bytes:
-            raise _too_big_body(limits)
-        if self._fed + self._unparsed > limits.header_bytes:
+            raise Problem(400, "The header field Host is missing, or there is more than one.")
+        target = self._target
+        if target[0] == _SLASH and b"#" not in target:
+            self._path, _, self._query = target.partition(b"?")
+        else:
+            self._path, self._query = self._split(target)
+        if self._fed + self._unparsed > self.limits.header_bytes:
             self._bound_header()
-        self.in_body = True
-        self._progress = True
-        self.deadline = self.now + limits.body_timeout
+        self.in_body = self._progress = True
+        if self.read_deadline is not NEVER:
+            self.read_deadline = self._received + self.limits.body_timeout
 
     def on_body(self, body: bytes) -> None:
-        self._progress = True
         size = len(body)
-        if self._size + size > self._limits.body_bytes:
-            raise _too_big_body(self._limits)
-        if not self._budget.take(size):
-            raise Problem(
-                503,
-                "Too many request bodies are held at the moment. Try again.",
-                reason="Busy",
-                retry_after=1,
-            )
+        if self._size + size > self.limits.body_bytes:
+            raise _too_big_body(self.limits)
+        budget = self.budget
+        if budget.used + size > budget.total:
+            raise Problem(503, "The server holds too many request bodies.", reason="Busy", retry_after=1)
+        budget.used += size
         self._size += size
-        self.wants_continue = False
+        self._progress = True
+        self._wants_continue = False
         if not self._body:
             self._body = body
         elif isinstance(self._body, bytes):
@@ -201,23 +204,39 @@ class RequestReader:
     def on_message_complete(self) -> None:
         if self._upgrading:
             return  # comes again, without the offer
-        body = self._body if isinstance(self._body, bytes) else b"".join(self._body)
-        request = Request(self._method, self._path, self._query, self._headers, body, self.now)
+        body = self._body
+        if isinstance(body, list):
+            body = b"".join(body)
         persistence = self._persistence
-        self._size = 0
-        self.deadline = NEVER
+        exchange = Exchange(
+            self._method, self._path, self._query, self._headers, body, self._received, persistence
+        )
+        self._target = self._body = b""
+        self._headers = []
+        self._hosts = self._size = self._unparsed = 0
+        self.in_body = False
         self._progress = True
-        self.ended = persistence is CLOSE
-        self._reset()
-        self._deliver(request, persistence)
+        self.read_deadline = NEVER
+        if self._unusual:
+            self._forget_unusual()
+        if persistence is CLOSE:
+            self.read_ended = True
+        self.deliver(exchange)
 
-    # The parts of a header
+    # The unusual parts of a header
+
+    def _note_unusual(self, name: bytes, value: bytes) -> None:
+        self._unusual = True
+        if name == b"transfer-encoding":
+            self._transfer_encoding = True
+            if value.lower() != b"chunked":
+                raise Problem(400, "The only transfer coding that is understood here is chunked.")
+        elif name == b"expect":
+            self._wants_continue = value.lower() == b"100-continue"
 
     def _persist(self) -> bytes:
         """The Connection field of the answer; refuses versions other than 1.0 and 1.1."""
         keep_alive = self._parser.should_keep_alive()
-        if keep_alive and not self._has_connection:
-            return IMPLICIT  # only 1.1 persists without saying so
         version = self._parser.get_http_version()
         if version == "1.1":
             return IMPLICIT if keep_alive else CLOSE
@@ -225,35 +244,37 @@ class RequestReader:
             raise Problem(400, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         if self._transfer_encoding:
             raise Problem(400, "HTTP/1.0 has no Transfer-Encoding.")
-        self.wants_continue = False
+        self._wants_continue = False
         self._hosts = self._hosts or 1
         return KEEP_ALIVE if keep_alive else CLOSE
 
-    def _check_hosts(self) -> None:
-        if self._hosts == 0:
-            raise Problem(400, "The header field Host is missing.")
-        raise Problem(400, "There is more than one header field Host.")
-
-    def _split_target(self) -> None:
-        target = self._target
-        if target[:1] == b"/":
-            self._path, _, self._query = target.partition(b"?")
-            if b"#" not in target:
-                return
-        elif b"://" not in target or self._method == b"CONNECT":
+    def _split(self, target: bytes) -> tuple[bytes, bytes]:
+        """Path and query of a target that is a whole URL, or has a fragment."""
+        if b"://" not in target and target[0] != _SLASH:
             raise Problem(400, "The request target is not a path.")
         try:
             url = httptools.parse_url(target)
         except httptools.HttpParserInvalidURLError as error:
             raise Problem(400, "The request target is not a URL.") from error
-        self._path = url.path or b"/"
-        self._query = url.query or b""
+        return url.path or b"/", url.query or b""
 
     def _bound_header(self) -> None:
         """The exact size of a header that came in few pieces; `_unparsed` bounds one in many."""
         size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-        if size > self._limits.header_bytes:
-            raise _too_big_header(self._limits)
+        if size > self.limits.header_bytes:
+            raise _too_big_header(self.limits)
+
+    def _feed_again(self, data: bytes, upgrade: httptools.HttpParserUpgrade | None) -> None:
+        """Parse `data` once more, without the offers of another protocol."""
+        while upgrade is not None:
+            data = self._without_upgrade() + data[upgrade.args[0] :]
+            upgrade = None
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
+            except httptools.HttpParserError as error:
+                self.refuse(_problem(error))
 
     def _without_upgrade(self) -> bytes:
         """The header once more, without its offer of another protocol, for a new parser.
@@ -261,16 +282,19 @@ class RequestReader:
         Java's client, among others, offers h2c with its first request and expects a plain answer; llhttp
         would take the body for the other protocol's.
         """
-        method, version = self._parser.get_method(), self._parser.get_http_version()
-        lines = [b"%b %b HTTP/%b" % (method, self._target, version.encode())]
+        lines = [b"%b %b HTTP/%b" % (self._method, self._target, self._parser.get_http_version().encode())]
         for name, value in self._headers:
             if name == b"connection":
                 value = b", ".join(token for token in _tokens(value) if token != b"upgrade")
             if name != b"upgrade":
                 lines.append(name + b": " + value)
         self._parser = self._new_parser()
-        self._reset()
+        self._forget_request()
         return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+_SLASH = ord("/")
+_UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding"})
 
 
 def _tokens(value: bytes) -> list[bytes]:
