@@ -22,6 +22,7 @@ async def serve(options: UpOptions) -> None:
     print(f"starting on {system.directory.path} ...", file=sys.stderr)
     starting = asyncio.create_task(system.start())
     if not await _before(starting, asked_to_stop):
+        print("stopped before it was up", file=sys.stderr)
         return
     print(_summary(system), flush=True)
     waiting = asyncio.create_task(system.wait())
@@ -74,7 +75,8 @@ def _log_to(file: Path) -> None:
     notable.setLevel(logging.WARNING)
     notable.setFormatter(_Brief())
     logging.basicConfig(level=logging.INFO, handlers=[whole, notable], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "watchfiles"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _summary(system: LocalSystem) -> str:

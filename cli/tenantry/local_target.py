@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -112,7 +113,11 @@ class LocalTarget:
             raise CommandError(str(error)) from error
         head: dict[str, Any] = {"apiVersion": API_VERSION, "kind": kind.kind}
         return [
-            {**head, "metadata": {"name": name, "namespace": self.namespace}, **msgspec.to_builtins(content)}
+            {
+                **head,
+                "metadata": {"name": name, "namespace": self.namespace},
+                **json.loads(msgspec.json.encode(content)),
+            }
             for name, content in contents
             if content is not None
         ]

@@ -57,4 +57,4 @@ def _cell(column: dict[str, Any], content: Manifest) -> str:
     found = jsonpath.find(column["jsonPath"], content)
     if column["type"] == "date":
         return age(str(found[0]) if found else "")
-    return ",".join(value if isinstance(value, str) else json.dumps(value) for value in found)
+    return " ".join(value if isinstance(value, str) else json.dumps(value) for value in found)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 from tenantry.running import announced
-from tenantry_core.resources import API_VERSION
+from tenantry_core.resources import API_VERSION, PredictorPool, from_manifest
 from tenantry_core.snapshot import AddressBook, SnapshotFolder, SourceState
 from tenantry_operator.definitions import definitions
 from tenantry_operator.local.actuator import LocalActuator
@@ -174,8 +174,7 @@ class LocalSystem:
 
     def _ensure_pool(self, allowed: Sequence[str]) -> None:
         """The pool `default`, with what the options say of it."""
-        old = self.store.get(ObjectName(definitions()["PredictorPool"], "", POOL))
-        manifest: dict[str, Any] = old or {
+        manifest = self._stored_pool() or {
             "apiVersion": API_VERSION,
             "kind": "PredictorPool",
             "metadata": {"name": POOL},
@@ -196,26 +195,28 @@ class LocalSystem:
         tasks = self._running.tasks.values()
         deadline = time.monotonic() + _START_SECONDS
         async with httpx.AsyncClient(trust_env=False) as client:
-            while not await self._is_ready(client):
+            while missing := await self._missing(client):
                 self._raise_failure({task for task in tasks if task.done()})
                 if time.monotonic() > deadline:
-                    raise UpError(
-                        f"not everything came up within {_START_SECONDS:.0f} s: read the files in "
-                        f"{self.directory.logs}"
-                    )
+                    logs = " and ".join(str(self.directory.log(role)) for role in missing)
+                    raise UpError(f"not up within {_START_SECONDS:.0f} s: {', '.join(missing)}; read {logs}")
                 await asyncio.sleep(0.05)
 
-    async def _is_ready(self, client: httpx.AsyncClient) -> bool:
-        """Whether the router answers, and knows a ready address for each slot of the pool."""
+    async def _missing(self, client: httpx.AsyncClient) -> list[str]:
+        """The router unless it answers, and the slots of the pool that have no ready address."""
         book = SnapshotFolder(self.directory.router).read_addresses()
-        wanted = self.store.get(ObjectName(definitions()["PredictorPool"], "", POOL))
-        ready = sum(1 for slot in book.slots if slot.pool == POOL and slot.ready)
-        if wanted is None or ready < wanted["spec"]["replicas"]:
-            return False
+        ready = {slot.slot for slot in book.slots if slot.ready}
+        stored = self._stored_pool()
+        wanted = from_manifest(stored, PredictorPool).slot_names() if stored else ()
+        missing = [name for name in wanted if name not in ready]
         try:
-            return (await client.get(f"{self.url}/v2/health/live")).is_success
+            live = (await client.get(f"{self.url}/v2/health/live")).is_success
         except httpx.HTTPError:
-            return False
+            live = False
+        return missing if live else ["router", *missing]
+
+    def _stored_pool(self) -> dict[str, Any] | None:
+        return self.store.get(ObjectName(definitions()["PredictorPool"], "", POOL))
 
     def _raise_failure(self, done: set[asyncio.Task[None]]) -> None:
         for task in done:

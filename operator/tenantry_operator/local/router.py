@@ -45,7 +45,7 @@ class RouterProcess:
             kill_group(self._process.pid)
             if not self._stopping:
                 delay = backoff.fell()
-                logger.warning("the router ended with %s; starting it again in %.1f s", code, delay)
+                logger.warning("the router ended with %s; it starts again after %.1f s", code, delay)
                 await asyncio.sleep(delay)
 
     async def stop(self) -> None:

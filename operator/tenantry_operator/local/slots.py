@@ -37,6 +37,8 @@ class Predictor:
     port: int
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     process: asyncio.subprocess.Process | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has a process, or is known to get none."""
     ready: bool = False
     terminating: bool = False
 
@@ -163,6 +165,7 @@ class SlotSupervisor:
 
     async def _hand_over(self, predictor: Predictor) -> None:
         await asyncio.sleep(HANDOVER)
+        await predictor.started.wait()
         if predictor.process is not None:
             await terminate(predictor.process, STOP_GRACE)
 
@@ -175,7 +178,13 @@ class SlotSupervisor:
             *("--cache-dir", str(directory.cache(slot.name)), "--token-file", str(directory.token)),
             *predictor.settings,
         ]
-        predictor.process = await spawn(command, directory.log(slot.name))
+        try:
+            predictor.process = await spawn(command, directory.log(slot.name))
+        except OSError as error:
+            self._ended(slot, predictor, str(error))
+            return
+        finally:
+            predictor.started.set()
         self._settle()
         watch = asyncio.create_task(self._watch_readiness(predictor))
         try:
@@ -185,14 +194,14 @@ class SlotSupervisor:
             kill_group(predictor.process.pid)
         self._ended(slot, predictor, code)
 
-    def _ended(self, slot: _Slot, predictor: Predictor, code: int) -> None:
+    def _ended(self, slot: _Slot, predictor: Predictor, why: int | str) -> None:
         slot.predictors.remove(predictor)
         if not slot.wanted and not slot.predictors:
             del self._slots[slot.name]
             self._state.drop_slot(slot.name)
         elif not predictor.terminating and not self._stopping:
             delay = slot.backoff.fell()
-            logger.warning("slot %s ended with %s; starting it again in %.1f s", slot.name, code, delay)
+            logger.warning("slot %s ended with %s; it starts again after %.1f s", slot.name, why, delay)
             slot.resting = True
             asyncio.get_running_loop().call_later(delay, self._rested, slot)
         self._settle()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -22,12 +21,12 @@ NAMESPACE = "commands"
 
 
 @pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+def plane(control_plane: ControlPlane) -> ControlPlane:
     """With the kinds defined, and a namespace of these tests' own."""
     control_plane.kubectl("apply", "--server-side", "-f", str(crd_directory()))
     control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     control_plane.kubectl("create", "namespace", NAMESPACE)
-    yield control_plane
+    return control_plane
 
 
 @pytest.fixture
