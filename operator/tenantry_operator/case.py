@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import ActiveVersion, Condition, TenantModel
 from tenantry_core.slices import Entry, Reference
-from tenantry_operator.claims import Claim, Refusal, wanted_reference
+from tenantry_operator.claims import Claim, Refusal
 from tenantry_operator.fleet import Fleet
 from tenantry_operator.loads import Loads
 from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance
@@ -17,6 +17,8 @@ from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance
 @dataclass(frozen=True, slots=True)
 class Case:
     model: TenantModel
+    wanted: Reference
+    """What the spec asks for; without a digest where that is not known before a slot has looked."""
     claim: Claim
     entry: Entry | None
     """What is written for this very object; an entry of another uid is none."""
@@ -29,10 +31,6 @@ class Case:
     fleet: Fleet
     loads: Loads
     now: float
-
-    @property
-    def wanted(self) -> Reference:
-        return wanted_reference(self.model)
 
     @property
     def per_user(self) -> bool:

@@ -28,6 +28,7 @@ class LoadRunner:
         self._busy: Counter[str] = Counter()
         self._waiting: dict[str, deque[Check]] = {}
         self._instances: Mapping[str, Instance] = {}
+        self._were_ready: set[str] = set()
         self._results: dict[Check, CheckResult] = {}
 
     @property
@@ -49,13 +50,19 @@ class LoadRunner:
         metrics.WAITING.labels("checks").set(sum(map(len, self._waiting.values())))
 
     def forget(self, models: Mapping[str, TenantModel], instances: Mapping[str, Instance]) -> None:
-        """Drop answers that no plan will look at again."""
+        """Drop answers that no plan will look at again, and those of a memory that may be gone.
+
+        A pod whose process starts again keeps its id; that it is no longer ready tells.
+        """
+        fallen = {name for name in self._were_ready if name in instances and not instances[name].ready}
+        self._were_ready = {instance.id for instance in instances.values() if instance.ready}
         oldest = self._clock() - KEPT
         for check, result in list(self._results.items()):
             model = models.get(check.model)
             alive = model is not None and model.metadata.uid == check.uid
             current = model is not None and check.generation == model.metadata.generation
-            if not alive or (result.at < oldest and not (current and check.instance in instances)):
+            kept = result.at >= oldest or (current and check.instance in instances)
+            if not alive or not kept or check.instance in fallen:
                 del self._results[check]
 
     async def stop(self) -> None:

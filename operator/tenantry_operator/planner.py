@@ -74,6 +74,7 @@ class _Casework:
             pool = pools.get(key, model.spec.pool_ref.name)
             cases[key] = Case(
                 model=model,
+                wanted=wanted_reference(model),
                 claim=claims[key],
                 entry=self._entry(model),
                 barred=self._barred(model, claims[key]),

@@ -13,7 +13,9 @@ RATE = 300.0
 """Writes a second; one client could do about 450, and slices must not queue behind these."""
 AT_A_TIME = 8
 RETRY_AFTER = 1.0
-"""Seconds to leave the API server alone after it refused one."""
+"""Seconds to leave the API server alone after it did not take one."""
+CONFLICT_AFTER = 0.1
+"""Seconds after a conflict, for the source to show what the object is like by now."""
 EVENTS_KEPT = 1000
 """Events that wait; more are dropped, the oldest first: statuses tell the same."""
 
@@ -73,6 +75,7 @@ class TrailingWriter:
             await write()
         except WriteConflict:
             metrics.WRITES.labels(kind, "conflict").inc()
+            await asyncio.sleep(CONFLICT_AFTER)
             self._on_failure()
         except ActuatorUnavailable:
             metrics.WRITES.labels(kind, "unavailable").inc()

@@ -20,7 +20,7 @@ from tenantry_core.resources import (
     TenantModelStatus,
 )
 from tenantry_core.slices import Entry, winners
-from tenantry_core.wire import LoadReport
+from tenantry_core.wire import LoadReport, SlotReport
 from tenantry_operator.measurements import Measurements
 from tenantry_operator.plan import Plan
 from tenantry_operator.planner import plan
@@ -64,6 +64,10 @@ class Simulation:
         """Models by uid that have had a version which was loaded and routed: they must never be absent."""
         self.revisions: dict[str, int] = {}
         self.events: list[str] = []
+        self.load: dict[str, float] = {}
+        self.busy: set[str] = set()
+        """Slots that answer requests, as opposed to idle ones."""
+        self.reports: dict[str, SlotReport] = {}
         self._ids = iter(range(1_000_000))
         self.restart()
 
@@ -137,10 +141,10 @@ class Simulation:
     # What an operator does.
 
     def world(self) -> World:
-        idle = dict.fromkeys(self.predictors, self.now - 100)
+        idle = dict.fromkeys(self.predictors.keys() - self.busy, self.now - 100)
         return self.state.world(
             results=tuple(self.results.values()),
-            measured=Measurements(load={}, idle_since=idle),
+            measured=Measurements(self.reports, self.load, idle),
             placement=self.placement,
         )
 
