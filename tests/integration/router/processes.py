@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from cluster.ports import free_ports
+from cluster.ports import LOOPBACK, free_ports
 from tenantry_core.slices import Entry, Reference, SliceContent, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 
@@ -35,10 +35,12 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> floa
 class ServerProcess:
     """A Python program that serves HTTP on a port of its own; killed at the end."""
 
-    def __init__(self, command: Sequence[str], port: int, log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], port: int, log: Path, environment: dict[str, str], host: str = LOOPBACK
+    ) -> None:
         self.command = [sys.executable, *command]
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{host}:{port}"
         self.log = log
         self._environment = os.environ | environment
         self.process: subprocess.Popen[bytes] | None = None
@@ -101,9 +103,9 @@ class ServerProcess:
             raise
 
 
-def start_upstream(slot: str, folder: Path) -> ServerProcess:
+def start_upstream(slot: str, folder: Path, host: str = LOOPBACK) -> ServerProcess:
     port = free_ports(1)[0]
-    return ServerProcess([str(_UPSTREAM), slot, str(port)], port, folder / f"{slot}.log", {})
+    return ServerProcess([str(_UPSTREAM), slot, host, str(port)], port, folder / f"{slot}.log", {}, host)
 
 
 def start_router(snapshot: Path, *arguments: str, environment: dict[str, str] | None = None) -> ServerProcess:
@@ -113,7 +115,7 @@ def start_router(snapshot: Path, *arguments: str, environment: dict[str, str] | 
 
 
 def address(slot: str, port: int, *, pool: str = "default", ready: bool = True) -> SlotAddress:
-    return SlotAddress(slot, pool, "127.0.0.1", {"http": port}, ready)
+    return SlotAddress(slot, pool, LOOPBACK, {"http": port}, ready)
 
 
 def entry(model: str, slots: Sequence[str], *, uri: str = "", version: str = "a", **fields: Any) -> Entry:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -99,7 +100,7 @@ def test_slots_that_are_killed_again_and_again_cost_no_client_an_error(own: Serv
             for slot, upstream in own.upstreams.items():
                 upstream.kill()
                 upstream.start()
-                wait_until(lambda slot=slot: is_available(own, slot), 5.0, f"{slot} is back")
+                wait_until(partial(is_available, own, slot), 5.0, f"{slot} is back")
                 if not load._thread.is_alive():
                     break
     assert load.result.errors == 0, (load.result.summary(), load.refusals)

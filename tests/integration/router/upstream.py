@@ -1,6 +1,6 @@
 """A predictor's stand-in: a real HTTP server that answers with what it was sent, and misbehaves on request.
 
-    python upstream.py SLOT PORT
+    python upstream.py SLOT HOST PORT
 
 A prediction whose body is an object may hold `wait` (seconds before the answer), `status` and `answer`
 (instead of the echo), `cache` (for Tenantry-Cache), `break` (close the connection instead), `on` (do all this
@@ -90,4 +90,7 @@ async def _nothing_else(scope: object, receive: object, send: object) -> None:
 
 if __name__ == "__main__":
     upstream = Upstream(sys.argv[1])
-    serve(lambda: Application(_nothing_else, upstream), Settings(port=int(sys.argv[2]), log_level="warning"))
+    serve(
+        lambda: Application(_nothing_else, upstream),
+        Settings(sys.argv[2], int(sys.argv[3]), log_level="warning"),
+    )
