@@ -92,6 +92,9 @@ def _configure_logging(level: str) -> None:
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     quiet = logging.DEBUG if level == "debug" else logging.WARNING
+    if level != "debug":
+        # Each attempt of each watch; that the API server is out of touch is said once, elsewhere.
+        logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)
     for name in ("kopf", "httpx", "httpcore", "aiohttp", "asyncio", "kubernetes"):
         logging.getLogger(name).setLevel(quiet)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -22,10 +23,19 @@ from tenantry_operator.kubernetes.watched import Key, Watched
 from tenantry_operator.state import ObservedState
 
 CATCH_UP_INTERVAL = 0.2
+TOUCH_INTERVAL = 5.0
+"""Seconds between looks whether the API server answers."""
 COMPARE_INTERVAL = 300.0
 """Seconds between listings that look for what the watches may have missed."""
 
 logger = logging.getLogger(__name__)
+
+
+class _Patience:
+    """Delays between attempts, without an end: kopf gives up for good after the last one."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1.0), itertools.repeat(2.0))
 
 
 class Feed:
@@ -40,6 +50,7 @@ class Feed:
         """Unix time in seconds of the last event of any watch."""
         self.behind_since: float | None = None
         """Unix time since when listings show what the watches have not brought; None while they agree."""
+        self._out_of_touch = False
         own, release = f"/apis/{GROUP}/{VERSION}", f"namespaces/{namespace}"
         self.models = Watched(f"{own}/tenantmodels", self._put_model, self._drop_model)
         self.pools = Watched(f"{own}/predictorpools", self._put_pool, lambda key: state.drop_pool(key[1]))
@@ -79,21 +90,42 @@ class Feed:
         )
 
     async def compare(self) -> None:
-        """Lists beside the watches, to know when they have caught up and what they have missed."""
+        """Lists beside the watches, to know when they have caught up and what they have missed.
+
+        At first, from time to time, and after each time out of touch: a watch that has to start afresh
+        does not tell what was deleted meanwhile. Runs until cancelled.
+        """
+        due = 0.0
         while True:
             try:
-                agreed = all([await self._compare(kind) for kind in self._kinds])
+                if time.monotonic() >= due:
+                    agreed = all([await self._compare(kind) for kind in self._kinds])
+                    due = time.monotonic() + self._judge(agreed)
+                else:
+                    await self._api.send("GET", "/version")
+                self._set_touch("")
             except (Unreachable, Refused) as error:
-                logger.warning("the API server did not list what is there: %s", error)
-                agreed = None
-            if agreed:
-                self.behind_since = None
-                if not self._state.complete.is_set():
-                    self._state.set_complete()
-            elif agreed is False and self.behind_since is None:
-                self.behind_since = time.time()
-            caught_up = agreed and self._state.complete.is_set()
-            await asyncio.sleep(COMPARE_INTERVAL if caught_up else CATCH_UP_INTERVAL)
+                due = 0.0
+                self._set_touch(str(error))
+            await asyncio.sleep(min(TOUCH_INTERVAL, max(CATCH_UP_INTERVAL, due - time.monotonic())))
+
+    def _judge(self, agreed: bool) -> float:
+        """What a comparison means, and after how many seconds the next is due."""
+        if not agreed:
+            self.behind_since = self.behind_since or time.time()
+            return CATCH_UP_INTERVAL
+        self.behind_since = None
+        if not self._state.complete.is_set():
+            self._state.set_complete()
+        return COMPARE_INTERVAL
+
+    def _set_touch(self, problem: str) -> None:
+        """Says once that the API server is out of touch, and once that it is back."""
+        if problem and not self._out_of_touch:
+            logger.warning("the API server is out of touch: %s", problem)
+        elif self._out_of_touch and not problem:
+            logger.info("the API server is back in touch")
+        self._out_of_touch = bool(problem)
 
     async def _compare(self, kind: Watched) -> bool:
         params = {"labelSelector": kind.label_selector} if kind.label_selector else {}
@@ -131,7 +163,7 @@ class Feed:
         settings.scanning.disabled = True
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 5
-        settings.networking.error_backoffs = (0.5, 1, 2)
+        settings.networking.error_backoffs = _Patience()
         settings.watching.connect_timeout = 5
         settings.watching.reconnect_backoff = 0.5
         # The label for children, and the release's namespace: the server filters, not this process.

@@ -95,10 +95,11 @@ class _Operator:
         # kopf takes the signals for itself, and would end its watches before the Lease is given up.
         _stop_on_signals(self._stop)
         try:
-            await watching
+            await asyncio.wait({watching})
         finally:
             await _cancel(watching)
-        raise OperatorStopped("the watches have ended")
+        # kopf retries what the API server or the network may be to blame for; the rest is not told apart.
+        raise OperatorStopped(f"the watches have ended: {watching.exception() or 'a signal came early'}")
 
     async def _lead(self) -> None:
         if self._settings.standalone:
