@@ -57,14 +57,17 @@ def serve(build: Callable[[], Application], settings: Settings) -> None:
     here again, with `settings.worker` set. Call it from the main thread. Raises PortTaken at once.
     """
     configure_logging(settings.log_level)
-    if settings.worker is not None:
-        _run(build, settings, workers.inherited_socket())
-    elif settings.workers == 1:
-        _run(build, settings, _announce(listen(settings.host, settings.port)[0], settings))
-    else:
+    # While uvicorn serves, the signals are its own; after its graceful end it raises them once more.
+    with stopped_by_signals():
+        if settings.worker is not None:
+            _run(build, settings, workers.inherited_socket())
+            return
         sockets = listen(settings.host, settings.port, count=settings.workers)
         _announce(sockets[0], settings)
-        workers.supervise(sockets, grace=settings.graceful_timeout)
+        if settings.workers == 1:
+            _run(build, settings, sockets[0])
+        else:
+            workers.supervise(sockets, grace=settings.graceful_timeout)
 
 
 def configure_logging(level: str) -> None:
@@ -73,21 +76,18 @@ def configure_logging(level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said in our words
 
 
-def _announce(sock: socket.socket, settings: Settings) -> socket.socket:
+def _announce(sock: socket.socket, settings: Settings) -> None:
     host, port = sock.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     plural = f", {settings.workers} workers" if settings.workers > 1 else ""
     logger.info("listening on http://%s:%d%s", host, port, plural)
-    return sock
 
 
 def _run(build: Callable[[], Application], settings: Settings, sock: socket.socket) -> None:
     """Serve in this process on `sock`."""
-    # While uvicorn serves, the signals are its own; after its graceful end it raises them once more.
-    with stopped_by_signals():
-        config = server_config(build(), settings)
-        gc.freeze()  # what lives as long as the process is not looked through at each collection
-        uvicorn.Server(config).run([sock])
+    config = server_config(build(), settings)
+    gc.freeze()  # what lives as long as the process is not looked through at each collection
+    uvicorn.Server(config).run([sock])
 
 
 def server_config(application: Application, settings: Settings) -> uvicorn.Config:

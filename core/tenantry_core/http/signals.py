@@ -10,8 +10,8 @@ from types import FrameType
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Stop(Exception):
-    """One of the signals has arrived."""
+class _Stop(SystemExit):
+    """One of the signals has arrived. Event loops let this kind of exception pass, and no other."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import sys
 import time
 
 from tenantry_core.http import cells
-from tenantry_core.http.signals import STOP_SIGNALS, stopped_by_signals
+from tenantry_core.http.signals import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,10 @@ def _die_with_parent(parent: int) -> None:
 
 
 def supervise(sockets: list[socket.socket], *, grace: float) -> None:
-    """Run a worker per socket until SIGTERM or Ctrl-C; `grace` seconds later the last ones are killed."""
+    """Run a worker per socket until an exception (that of a signal) ends it; then stop them all.
+
+    `grace` seconds later those that are still there are killed.
+    """
     _Supervisor(sockets).run(grace)
 
 
@@ -53,12 +56,13 @@ class _Supervisor:
         self._workers: dict[int, tuple[int, subprocess.Popen[bytes], float]] = {}
 
     def run(self, grace: float) -> None:
-        with stopped_by_signals():
+        try:
             for index in range(len(self._sockets)):
                 self._start(index + 1)
             while True:
                 self._replace_dead()
-        self._stop(grace)
+        finally:
+            self._stop(grace)
 
     def _start(self, number: int) -> None:
         sock = self._sockets[number - 1]
@@ -74,7 +78,10 @@ class _Supervisor:
     def _replace_dead(self) -> None:
         """Wait for a worker to end, and start its successor."""
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-        if ended is None or ended.si_pid not in self._workers:
+        if ended is None:
+            return
+        if ended.si_pid not in self._workers:  # an orphan: the first process of a container inherits them
+            os.waitpid(ended.si_pid, 0)
             return
         number, process, started = self._workers.pop(ended.si_pid)
         code = process.wait()

@@ -7,9 +7,6 @@ import asyncio
 import os
 import sys
 
-from fastapi import FastAPI
-from fastapi import Response as FastAPIResponse
-
 from tenantry_core.http.messages import Handler, Reply, Request, Response
 from tenantry_core.http.metrics import Counter, Gauge, Histogram, metrics_response
 from tenantry_core.http.server import Application, PortTaken, Settings, serve
@@ -21,7 +18,7 @@ ALIVE = Gauge("test_alive", "Workers.")
 
 class Routes:
     def match(self, method: bytes, path: bytes) -> Handler | None:
-        return {b"/pid": pid, b"/hold": hold}.get(path)
+        return {b"/pid": pid, b"/hold": hold, b"/metrics": metrics}.get(path)
 
 
 def pid(request: Request, reply: Reply) -> None:
@@ -34,16 +31,17 @@ def hold(request: Request, reply: Reply) -> None:
     asyncio.get_running_loop().call_later(0.3, reply.send, Response(200, (), b"held"))
 
 
+def metrics(request: Request, reply: Reply) -> None:
+    reply.send(metrics_response())
+
+
+async def nothing_else(scope: object, receive: object, send: object) -> None:
+    raise NotImplementedError
+
+
 def build() -> Application:
-    app = FastAPI()
     ALIVE.labels().inc()
-
-    @app.get("/metrics")
-    def metrics() -> FastAPIResponse:
-        response = metrics_response()
-        return FastAPIResponse(response.body, headers={k.decode(): v.decode() for k, v in response.headers})
-
-    return Application(app, Routes())
+    return Application(nothing_else, Routes())
 
 
 def main() -> None:
