@@ -14,6 +14,7 @@ import yaml
 from cluster.controlplane import ControlPlane
 from cluster.errors import KubectlError
 from cluster.processes import Process
+from integration.harness import own_address
 from shell import ACME, Shell
 from tenantry_core.crds import crd_directory
 
@@ -183,7 +184,7 @@ def test_the_router_is_found_behind_the_api_server(
     assert absent.code == 1
     assert "say where the router is with --url" in absent.err
 
-    address = _own_address()
+    address = own_address()
     with socket.socket() as probe:
         probe.bind((address, 0))
         port = probe.getsockname()[1]
@@ -193,9 +194,7 @@ def test_the_router_is_found_behind_the_api_server(
     router.start()
     try:
         router.wait_until(lambda: _listens(address, port), 20)
-        kubectl.kubectl("apply", "--server-side", "-f", "-", stdin=_service(address, port))
-        # The API server learns of the Service a moment after it has stored it.
-        router.wait_until(lambda: tenantry("version").code == 0, 20)
+        _router_in_cluster(kubectl, address, port)
         answer = tenantry("predict", "acme", "-f", "-", stdin="[[1]]")
         assert answer.code == 1
         assert answer.err.splitlines()[-1].startswith("Error from server (Unknown")
@@ -204,15 +203,7 @@ def test_the_router_is_found_behind_the_api_server(
         assert f"Server Version: 0.1.0 (http://{address}:{port})" in direct.out
     finally:
         router.stop()
-        kubectl.kubectl("delete", "service", "tenantry-router", f"--namespace={NAMESPACE}")
-
-
-def _own_address() -> str:
-    """An address of this host that is not the loopback's; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        address: str = probe.getsockname()[0]
-        return address
+        kubectl.kubectl("delete", "service,endpoints,pod", "--all", "--force", f"--namespace={NAMESPACE}")
 
 
 def _listens(address: str, port: int) -> bool:
@@ -220,21 +211,31 @@ def _listens(address: str, port: int) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-def _service(address: str, port: int) -> str:
+def _router_in_cluster(kubectl: ControlPlane, address: str, port: int) -> None:
+    """A Service whose one pod has the address: the API server passes requests on to nothing but pods."""
     labels = {"app.kubernetes.io/name": "tenantry", "app.kubernetes.io/component": "router"}
     name = {"name": "tenantry-router", "namespace": NAMESPACE}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name}
+    container = {"name": "router", "image": "tenantry"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": name,
+        "spec": {"containers": [container], "serviceAccountName": name["name"]},
+    }
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": name | {"labels": labels},
-        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": port}]},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
     }
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": name | {"labels": {"kubernetes.io/service-name": "tenantry-router"}},
-        "addressType": "IPv4",
+    subset = {
+        "addresses": [{"ip": address, "targetRef": {"kind": "Pod"} | name}],
         "ports": [{"name": "http", "port": port}],
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
     }
-    return yaml.safe_dump_all([service, endpoints])
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": name, "subsets": [subset]}
+    for content in (account, pod, service, endpoints):
+        kubectl.kubectl("create", "-f", "-", stdin=json.dumps(content))
+    status = json.dumps({"status": {"podIP": address, "podIPs": [{"ip": address}]}})
+    scope = (f"--namespace={NAMESPACE}", "--subresource=status", "--type=merge")
+    kubectl.kubectl("patch", "pod", name["name"], *scope, f"--patch={status}")
