@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from tenantry_core.http.encoding import CLOSE, CONTINUE, IMPLICIT
+from tenantry_core.http.connection import PROBE_AFTER, Connection
+from tenantry_core.http.encoding import CLOSE, CONTINUE
 from tenantry_core.http.exchange import Exchange
 from tenantry_core.http.fallback import Fallback
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import HotRoutes
-from tenantry_core.http.reader import NEVER, RequestReader
+from tenantry_core.http.reader import NEVER
 from tenantry_core.http.sweeper import Sweeper
 from tenantry_core.problems import Problem
-
-_LINGER = 2.0
-"""Seconds for which a refused client's bytes are read and dropped, so that it can read its answer."""
-_PROBE_AFTER = 0.25
-"""Seconds after which a half-closed client that still waits is asked whether it is there; then doubled."""
 
 
 def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyncio.Protocol]:
@@ -38,30 +33,23 @@ def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyn
     return BoundHotProtocol
 
 
-class HotProtocol(RequestReader):
+class HotProtocol(Connection):
     """The answering half: a queue of exchanges, in the order of arrival, of which the first may write."""
 
     routes: HotRoutes
     sweeper: Sweeper
 
     __slots__ = (
-        "_closing",
         "_config",
         "_fallback",
         "_falling_back",
         "_flushing",
-        "_half_closed",
         "_match",
-        "_paused",
         "_queue",
         "_quiet_since",
-        "_refused",
         "_server",
         "_state",
-        "_transport",
         "_waiting",
-        "_write_deadline",
-        "_write_left",
         "stopping",
     )
 
@@ -81,14 +69,7 @@ class HotProtocol(RequestReader):
         self._waiting: deque[Exchange] = deque()
         self._fallback: Fallback | None = None
         self._falling_back = False
-        self._transport: Any = None
         self._flushing = False
-        self._paused = False
-        self._closing = False
-        self._half_closed = False
-        self._refused = False
-        self._write_deadline = NEVER
-        self._write_left = 0
         self._quiet_since = 0.0
         self.stopping = False
         """The server shuts down."""
@@ -107,7 +88,7 @@ class HotProtocol(RequestReader):
         self.stop_reading()
         if self._closing or not self._queue:
             return False
-        self._loop.call_later(_PROBE_AFTER, self._probe, _PROBE_AFTER)
+        self._loop.call_later(PROBE_AFTER, self._probe, PROBE_AFTER)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -153,12 +134,16 @@ class HotProtocol(RequestReader):
             self._check_drain(now)
         elif self._closing:
             return
-        elif now >= self.read_deadline:
+        elif now >= self.read_deadline and not self._paused:
             self._time_out()
         elif self._queue or self.read_deadline is not NEVER:
             self._quiet_since = now
         elif now - max(self._quiet_since, self._received) >= self.limits.idle_timeout:
             self._close()
+
+    def is_waited_for(self) -> bool:
+        # Clients that ask for the connection to be closed (scripts, mostly) might not skip what they get.
+        return bool(self._queue) and self._queue[0].handler is not None and not self._queue[0].persistence
 
     # From an exchange
 
@@ -203,14 +188,19 @@ class HotProtocol(RequestReader):
 
     def deliver(self, exchange: Exchange) -> None:
         """A whole request has arrived: have it answered, or let it wait for those before."""
+        if self._closing:
+            self.budget.give_back(len(exchange.body))
+            return
         queue = self._queue
         exchange.connection = self
         handler = exchange.handler = self._match(exchange.method, exchange.path)
-        if len(queue) >= self.limits.pipeline or self._waiting:
+        room = self.limits.pipeline - len(queue)
+        if room <= 0 or self._waiting:
             self._waiting.append(exchange)
-            self._pace_reading()
             return
         queue.append(exchange)
+        if room == 1:
+            self._pace_reading()
         if handler is not None:
             exchange.start(handler)
         elif len(queue) == 1:
@@ -297,17 +287,8 @@ class HotProtocol(RequestReader):
 
     def _pace_reading(self) -> None:
         """Read no further while answers pile up: on our side or on the client's."""
-        pause = (
-            self._write_deadline is not NEVER
-            or bool(self._waiting)
-            or len(self._queue) >= self.limits.pipeline
-        )
-        if pause is not self._paused and not self._closing:
-            self._paused = pause
-            if pause:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+        full = len(self._queue) >= self.limits.pipeline or bool(self._waiting)
+        self._pause_reading(full or self._write_deadline is not NEVER)
 
     def _time_out(self) -> None:
         if self.reading:
@@ -322,50 +303,3 @@ class HotProtocol(RequestReader):
     def _close_if_done(self) -> None:
         if not self._queue and not self.reading:
             self._close()
-
-    def _close(self) -> None:
-        """Close when the client has had its answers; one that may still be sending is heard out first.
-
-        Closing with unread bytes would reset the connection and might take the answer with it.
-        """
-        if self._closing:
-            return
-        self._closing = self.read_ended = True
-        now = self._loop.time()
-        if self._refused and not self._half_closed:
-            if self._paused:
-                self._transport.resume_reading()
-            self._write_deadline = now + _LINGER
-            self._transport.write_eof()
-        else:
-            self._await_drain(now)
-            self._transport.close()
-
-    def _await_drain(self, now: float) -> None:
-        self._write_deadline = now + self.limits.write_timeout
-        self._write_left = self._transport.get_write_buffer_size()
-
-    def _check_drain(self, now: float) -> None:
-        """A client that reads slowly may go on; one that reads nothing is dropped."""
-        if self._transport.get_write_buffer_size() < self._write_left:
-            self._await_drain(now)
-        else:
-            self._transport.abort()
-
-    def _probe(self, delay: float) -> None:
-        """Tell a client that is gone from one that has only closed its writing side.
-
-        Both look alike until something is sent: then the kernel of one that is gone answers with a reset.
-        An interim answer is something that every HTTP/1.1 client has to skip; those that ask for the
-        connection to be closed (scripts, mostly) are not asked.
-        """
-        if self._closing or not self._queue:
-            return
-        sock: socket.socket = self._transport.get_extra_info("socket")
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._transport.abort()
-            return
-        first = self._queue[0]
-        if first.handler is not None and first.persistence is IMPLICIT:
-            self._transport.write(CONTINUE)
-        self._loop.call_later(delay * 2, self._probe, delay * 2)

@@ -108,6 +108,14 @@ class RequestReader(asyncio.Protocol):
         self.read_deadline = NEVER
         self.read_ended = True
 
+    def renew_read_deadline(self) -> None:
+        """Nothing has been read for a while, and that was not the client's fault."""
+        if self.read_deadline is not NEVER:
+            self.read_deadline = self._loop.time() + self._timeout()
+
+    def _timeout(self) -> float:
+        return self.limits.body_timeout if self.in_body else self.limits.header_timeout
+
     def _new_parser(self) -> Any:
         parser = httptools.HttpRequestParser(self)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # such data is ignored
@@ -134,8 +142,7 @@ class RequestReader(asyncio.Protocol):
         if self.read_ended:
             return
         if self.read_deadline is NEVER:
-            limits = self.limits
-            self.read_deadline = now + (limits.body_timeout if self.in_body else limits.header_timeout)
+            self.read_deadline = now + self._timeout()
         self._unparsed = 0 if self._progress else self._unparsed + self._fed
         if self._unparsed > self.limits.header_bytes:
             self.refuse(_too_big_header(self.limits))

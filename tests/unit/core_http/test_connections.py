@@ -72,6 +72,20 @@ def test_a_request_that_takes_long_to_answer_is_not_idle() -> None:
         assert client.answer().body == b"late"
 
 
+def test_a_request_that_is_not_read_because_others_are_worked_on_is_not_slow() -> None:
+    with serving(LIMITS) as server, server.connect() as client, server.connect() as idle:
+        last = post("/echo", b"last")
+        client.send(*(post("/hold") for _ in range(16)), last[:-1])
+        held = server.routes.take(16)
+        assert idle.closed()  # all timeouts have passed
+        client.send(last[-1:])
+        for one in held:
+            one.answer(b"held")
+        for _ in held:
+            assert client.answer().body == b"held"
+        assert client.answer().body == b"echo::last"
+
+
 def test_a_half_closed_client_gets_all_its_answers() -> None:
     with serving() as server, server.connect() as client:
         client.send(post("/hold"), get("/health"), post("/echo", b"x"), b"GET /cut-sho")
