@@ -23,7 +23,7 @@ from tenantry_router.table import Table
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY = 2000
+_LOOK_EVERY = 500
 """Milliseconds, where no notification comes first."""
 _SETTLE = 10
 """Milliseconds without a further notification before the files are looked at..."""

@@ -14,6 +14,7 @@ from integration.router.processes import (
     ServerProcess,
     address,
     entry,
+    http,
     start_router,
     start_upstream,
     write_snapshot,
@@ -59,7 +60,7 @@ class Service:
         return self.router.url
 
     def counts(self, slot: str) -> dict[str, int]:
-        counts: dict[str, int] = httpx.get(f"{self.upstreams[slot].url}/counts").json()
+        counts: dict[str, int] = http.get(f"{self.upstreams[slot].url}/counts").json()
         return counts
 
 

@@ -18,6 +18,9 @@ from cluster.ports import LOOPBACK, free_ports
 from tenantry_core.slices import Entry, Reference, SliceContent, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 
+http = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), verify=False, timeout=20.0)
+"""A new connection for every request. (`httpx.get` would read all certificates of the machine as well.)"""
+
 _UPSTREAM = Path(__file__).with_name("upstream.py")
 _START_SECONDS = 30.0
 
@@ -76,7 +79,7 @@ class ServerProcess:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.url}/v2/health/live", timeout=1.0).status_code == 200
+            return http.get(f"{self.url}/v2/health/live", timeout=1.0).status_code == 200
         except httpx.TransportError:
             return False
 

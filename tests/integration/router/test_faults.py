@@ -16,6 +16,7 @@ from integration.router.conftest import SLOTS, Service
 from integration.router.processes import (
     address,
     entry,
+    http,
     start_router,
     start_upstream,
     wait_until,
@@ -85,12 +86,12 @@ class Load:
 
 
 def slot_of(service: Service, user: str) -> str:
-    document = httpx.get(f"{service.url}/explain/{user}").json()
+    document = http.get(f"{service.url}/explain/{user}").json()
     return str(document["slot"])
 
 
 def is_available(service: Service, slot: str) -> bool:
-    candidates = httpx.get(f"{service.url}/explain/acme").json()["candidates"]
+    candidates = http.get(f"{service.url}/explain/acme").json()["candidates"]
     return any(c["slot"] == slot and c["ready"] and not c["ejected"] for c in candidates)
 
 
@@ -112,7 +113,7 @@ def test_a_slot_that_hangs_is_out_of_rotation_within_two_seconds_and_comes_back(
     own.upstreams[hanging].signal(signal.SIGSTOP)
     try:
         wait_until(lambda: not is_available(own, hanging), 2.0, "the slot is out of rotation")
-        answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=1.0)
+        answer = http.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=1.0)
         assert answer.status_code == 200
         assert "reason=failover" in answer.headers["tenantry-route"]
     finally:
@@ -125,7 +126,7 @@ def test_requests_that_wait_for_a_slot_that_hangs_are_answered_by_another(own: S
     hanging = slot_of(own, "acme:1")
     own.upstreams[hanging].signal(signal.SIGSTOP)
     try:
-        answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=5.0)
+        answer = http.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=5.0)
     finally:
         own.upstreams[hanging].signal(signal.SIGCONT)
     assert answer.status_code == 200
@@ -138,19 +139,19 @@ def test_no_more_than_half_of_a_pool_is_put_out_of_rotation(own: Service) -> Non
         upstream.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: sum(is_available(own, slot) for slot in SLOTS) == 2, 3.0, "one is ejected")
-        late = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], headers={"Tenantry-Timeout": "2s"})
+        late = http.post(f"{own.url}/predict/acme:1", json=[[1]], headers={"Tenantry-Timeout": "2s"})
         assert late.status_code == 504
         assert sum(is_available(own, slot) for slot in SLOTS) == 2
     finally:
         for upstream in own.upstreams.values():
             upstream.signal(signal.SIGCONT)
     wait_until(lambda: all(is_available(own, slot) for slot in SLOTS), 3.0, "all are back")
-    assert httpx.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
+    assert http.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
 
 
 def test_when_the_whole_placement_is_gone_another_slot_of_the_pool_answers(own: Service) -> None:
     own.upstreams["default-0"].kill()
-    answer = httpx.post(f"{own.url}/predict/single:1", json=[[1]])
+    answer = http.post(f"{own.url}/predict/single:1", json=[[1]])
     assert answer.status_code == 200
     assert answer.json()["slot"] != "default-0"
 
@@ -158,7 +159,7 @@ def test_when_the_whole_placement_is_gone_another_slot_of_the_pool_answers(own: 
 def test_when_nothing_is_reachable_the_answer_is_503_and_soon(own: Service) -> None:
     for upstream in own.upstreams.values():
         upstream.kill()
-    answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=3.0)
+    answer = http.post(f"{own.url}/predict/acme:1", json=[[1]], timeout=3.0)
     assert answer.status_code == 503
     assert answer.json()["reason"] == "Unreachable"
     assert int(answer.headers["retry-after"]) >= 1
@@ -171,17 +172,17 @@ def test_a_slot_that_is_not_ready_gets_nothing_while_others_are(own: Service) ->
         AddressBook(tuple(address(slot, port, ready=slot != primary) for slot, port in ports.items()))
     )
     wait_until(lambda: slot_of(own, "acme:1") != primary, 2.0, "the router has read the addresses")
-    answer = httpx.post(f"{own.url}/predict/acme:1", json=[[1]])
+    answer = http.post(f"{own.url}/predict/acme:1", json=[[1]])
     assert answer.json()["slot"] != primary
     own.snapshot.write_addresses(
         AddressBook(tuple(address(slot, port, ready=False) for slot, port in ports.items()))
     )
     wait_until(
-        lambda: httpx.get(f"{own.url}/explain/acme:1").json()["reason"] == "last-resort",
+        lambda: http.get(f"{own.url}/explain/acme:1").json()["reason"] == "last-resort",
         2.0,
         "the router has read the addresses",
     )
-    assert httpx.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
+    assert http.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
 
 
 def test_a_slot_that_moves_is_found_at_its_new_address(own: Service, folder: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_slot_that_moves_is_found_at_its_new_address(own: Service, folder: Pat
             )
         )
         wait_until(
-            lambda: httpx.get(f"{successor.url}/counts").json().get("arrived", 0) > 0, 3.0, "it is used"
+            lambda: http.get(f"{successor.url}/counts").json().get("arrived", 0) > 0, 3.0, "it is used"
         )
         own.upstreams["default-0"].kill()
         load._thread.join()
@@ -206,7 +207,7 @@ def test_a_router_that_is_told_to_stop_finishes_what_is_under_way(own: Service) 
     answers: list[httpx.Response] = []
     before = sum(own.counts(slot).get("arrived", 0) for slot in SLOTS)
     request = threading.Thread(
-        target=lambda: answers.append(httpx.post(f"{own.url}/predict/acme:1", json={"wait": 1.0}))
+        target=lambda: answers.append(http.post(f"{own.url}/predict/acme:1", json={"wait": 1.0}))
     )
     request.start()
     wait_until(

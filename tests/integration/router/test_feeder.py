@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
 from cluster.controlplane import ControlPlane
-from integration.router.processes import address, entry, start_router, start_upstream, wait_until
+from integration.router.processes import address, entry, http, start_router, start_upstream, wait_until
 from tenantry_core.slices import Entry, SliceContent
 from tenantry_core.snapshot import AddressBook, SnapshotFolder, SourceState
 
@@ -248,7 +247,7 @@ def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
                 wait_until(lambda: _predicts(router.url), SOON, "it serves from the folder")
                 wait_until(lambda: _ready(router.url)["connected"] is False, SOON, "it says so")
                 assert _ready(router.url)["ready"] is True
-                metrics = httpx.get(f"{router.url}/metrics").text
+                metrics = http.get(f"{router.url}/metrics").text
                 assert "tenantry_router_source_connected 0.0" in metrics
                 assert "tenantry_router_models 1.0" in metrics
                 feeding = _feeder_of(router.pid)
@@ -266,11 +265,11 @@ def _own_address() -> str:
 
 
 def _predicts(url: str) -> bool:
-    return httpx.post(f"{url}/predict/acme:1", json=[[1]]).status_code == 200
+    return http.post(f"{url}/predict/acme:1", json=[[1]]).status_code == 200
 
 
 def _ready(url: str) -> dict[str, object]:
-    document: dict[str, object] = httpx.get(f"{url}/v2/health/ready").json()
+    document: dict[str, object] = http.get(f"{url}/v2/health/ready").json()
     return document
 
 

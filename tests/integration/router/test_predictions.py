@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from integration.router.conftest import SLOTS, Service
-from integration.router.processes import wait_until
+from integration.router.processes import http, wait_until
 
 ROWS = [[1.0, 2.0]]
 
@@ -253,7 +253,7 @@ def test_the_models_own_deadline_counts_where_the_client_gives_none(client: http
 def test_a_client_that_goes_away_takes_its_work_with_it(service: Service) -> None:
     dropped = service.counts("default-0").get("dropped", 0)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/predict/shop", json={"wait": 30}, timeout=0.3)
+        http.post(f"{service.url}/predict/shop", json={"wait": 30}, timeout=0.3)
     wait_until(
         lambda: service.counts("default-0").get("dropped", 0) == dropped + 1, 2.0, "the slot stops working"
     )
