@@ -11,7 +11,7 @@ from tenantry_predictor.errors import ArtifactNotFound, OutsideAllowedStorage, S
 from tenantry_predictor.repositories.base import Source, Write
 
 _SCHEME = "file://"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 
 
 class FileSystemModelRepository:

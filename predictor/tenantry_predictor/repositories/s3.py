@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
 
 from tenantry_predictor.errors import ArtifactNotFound, StorageUnavailable
 from tenantry_predictor.repositories.base import Source, Write
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _CONNECT_SECONDS = 2.0
@@ -88,8 +98,13 @@ def _translated(source: Source) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         message = f"{source.uri} cannot be read: this predictor has no credentials for the store."
         raise StorageUnavailable(message) from error
+    except (ConnectTimeoutError, ReadTimeoutError) as error:
+        raise StorageUnavailable(f"{source.uri} cannot be read: the store does not answer.") from error
     except BotoCoreError as error:
-        raise StorageUnavailable(f"{source.uri} cannot be read: {error}") from error
+        logger.warning(
+            "%s: %s", source.uri, error
+        )  # may name the endpoint, which is not the tenant's business
+        raise StorageUnavailable(f"{source.uri} cannot be read: the store cannot be reached.") from error
 
 
 def _error(source: Source, error: ClientError) -> ArtifactNotFound | StorageUnavailable:

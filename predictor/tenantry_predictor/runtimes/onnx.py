@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +85,32 @@ class OnnxModel(LoadedModel):
 
     def close(self) -> None:
         self._session = None
+        METER.freed(self.size_bytes)
 
 
 def load(path: Path) -> OnnxModel:
     """Open a file. Raises LoadError, and OSError when it cannot be read."""
-    return load_bytes(path.read_bytes())
+    return _measured(path.stat().st_size, path.read_bytes)
 
 
 def load_bytes(data: bytes) -> OnnxModel:
     """Open a serialised graph. Raises LoadError when it is corrupt, or refers to files beside it."""
-    _refuse_external_data(data)
+    return _measured(len(data), lambda: data)
+
+
+def _measured(file_bytes: int, read: Callable[[], bytes]) -> OnnxModel:
     _start_engine()
-    with METER.measure(len(data)) as size:
-        model = OnnxModel(_session(data))
+    with METER.measure(file_bytes) as size:
+        model = _open(read())
     model.size_bytes = size()
     return model
+
+
+def _open(data: bytes) -> OnnxModel:
+    _refuse_external_data(data)
+    session = _session(data)
+    session._model_bytes = None  # kept for a change of providers: a whole file a model, for nothing
+    return OnnxModel(session)
 
 
 @functools.cache

@@ -32,7 +32,7 @@ class PredictorProcess:
         self._flags = flags
         self._environment = os.environ | environment
         self._process: subprocess.Popen[bytes] | None = None
-        self.http = httpx.Client(base_url=self.url, timeout=60.0)
+        self.http = httpx.Client(base_url=self.url, timeout=60.0, limits=httpx.Limits(max_connections=None))
 
     def __enter__(self) -> Self:
         self.start()
