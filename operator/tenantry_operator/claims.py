@@ -50,7 +50,7 @@ class Claim:
     users: Users = EVERYBODY
     """The users it answers for, without those of older models."""
     listed: bool = True
-    """Whether it may stand in a slice at all; a model of somebody else's tenant may not."""
+    """Whether it may stand in a slice at all; without a tenant or without any user it may not."""
 
 
 def judge_claims(
@@ -69,9 +69,11 @@ def judge_claims(
             claims[model.key] = Claim(refusal=_tenant_taken(model, owner), listed=False)
         else:
             users, conflict = _granted_users(model, keepers)
-            listed = not users.unfiltered or model.spec.users.unfiltered
             refusal = admit(model, pools.get(model.spec.pool_ref.name), wanted_reference(model), labels)
-            claims[model.key] = Claim(refusal, conflict, users, listed)
+            if conflict is not None and users.unfiltered:
+                claims[model.key] = Claim(refusal or conflict, users=users, listed=False)
+            else:
+                claims[model.key] = Claim(refusal, conflict, users)
     return claims
 
 

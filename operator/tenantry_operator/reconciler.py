@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from tenantry_core.names import model_key
 from tenantry_core.resources import (
     PredictorPool,
     PredictorPoolStatus,
@@ -34,7 +35,6 @@ BACKOFF = (0.1, 10.0)
 """Seconds to wait after a write that failed: doubling from the first to the last."""
 SLICES_AT_A_TIME = 8
 CALLS_AT_A_TIME = 16
-EVENTS_REMEMBERED = 10_000
 
 
 class Reconciler:
@@ -58,7 +58,6 @@ class Reconciler:
         self._placement: dict[str, tuple[str, ...]] = {}
         self._running_slots: dict[str, object] = {}
         self._told_ready: dict[str, float] = {}
-        self._recorded: OrderedDict[Event, None] = OrderedDict()
         self._calls: set[asyncio.Task[None]] = set()
         self._call_slots = asyncio.Semaphore(CALLS_AT_A_TIME)
         self._failures = 0
@@ -197,22 +196,24 @@ class Reconciler:
         task.add_done_callback(self._calls.discard)
 
     def _tell(self, world: World, decided: Plan) -> None:
+        """Statuses, and with each the events that it makes news of: once it is written they are old."""
+        news: dict[str, list[Event]] = {}
+        for event in decided.events:
+            news.setdefault(model_key(event.namespace, event.name), []).append(event)
         writes: dict[str, Write] = {}
         for key, status in decided.statuses.items():
-            writes[f"model {key}"] = functools.partial(self._write_status, world.models[key], status)
+            writes[f"model {key}"] = functools.partial(
+                self._write_status, world.models[key], status, news.get(key, ())
+            )
         for name, pool_status in decided.pool_statuses.items():
             writes[f"pool {name}"] = functools.partial(
                 self._write_pool_status, world.pools[name], pool_status
             )
         self._trailing.replace_statuses(writes)
-        for event in decided.events:
-            if event not in self._recorded:
-                self._recorded[event] = None
-                self._trailing.add_event(functools.partial(self._actuator.record, event))
-        while len(self._recorded) > EVENTS_REMEMBERED:
-            self._recorded.popitem(last=False)
 
-    async def _write_status(self, model: TenantModel, status: TenantModelStatus) -> None:
+    async def _write_status(
+        self, model: TenantModel, status: TenantModelStatus, news: Sequence[Event]
+    ) -> None:
         if self._state.status_of(model) == status:
             return
         try:
@@ -221,6 +222,8 @@ class Reconciler:
             self._state.forget_status_writes(model.key)
             raise
         self._state.wrote_status(model, status)
+        for event in news:
+            self._trailing.add_event(functools.partial(self._actuator.record, event))
 
     async def _write_pool_status(self, pool: PredictorPool, status: PredictorPoolStatus) -> None:
         try:

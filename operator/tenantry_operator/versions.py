@@ -164,7 +164,7 @@ def _placed(case: Case, version: Version) -> Version:
 
 def _verify(case: Case, reference: Reference) -> None:
     """Load and probe it somewhere, evicting nothing; what is pinned is loaded to stay."""
-    verify = case.model.spec.residency != "Pinned"
+    verify = case.model.spec.residency != "Pinned" or is_per_user(reference)
     case.loads.ask_one(case.checks_on(case.ready_slots(), reference, verify=verify), VERIFY)
 
 

@@ -90,7 +90,9 @@ def test_of_two_models_with_the_same_user_the_older_keeps_it() -> None:
 
 def test_a_model_that_lost_all_its_users_does_not_answer_for_everybody() -> None:
     old = model("a", tenant="t", age=9, users=Users(ids=("1",)))
-    assert not judge(old, model("b", tenant="t", users=Users(ids=("1",))))[1].listed
+    lost = judge(old, model("b", tenant="t", users=Users(ids=("1",))))[1]
+    assert not lost.listed
+    assert reason(lost) == "UserConflict"
 
 
 def test_the_same_user_of_two_tenants_is_no_conflict() -> None:

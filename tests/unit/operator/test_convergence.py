@@ -22,6 +22,10 @@ class Life(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 4))
     def begin(self, slots: int) -> None:
         self.sim = Simulation(slots)
+        for name, pinned in (("a", False), ("b", True)):
+            uri = f"s3://models/{name}-1.onnx"
+            self.sim.store[uri] = "one"
+            self.sim.apply(name, uri, sha256=digest("one") if pinned else "")
         self.sim.settle()
         self.written = self.sim.entries
 

@@ -220,3 +220,20 @@ async def test_deleting_writes_before_it_tells_predictors() -> None:
         running.state.drop_model(key)
         await until(lambda: bool(_released(running)))
         assert running.journal.entries == {}
+
+
+@run
+async def test_news_are_told_once_and_again_when_they_are_news_again() -> None:
+    async with operator(slots=1) as running:
+        predictor = running.predictors["default-0"]
+        bad = "s3://models/bad.onnx"
+        predictor.problems[bad] = Problem(422, "it cannot be opened", reason="LoadFailed")
+        key = running.apply("acme")
+        await until(lambda: len(running.journal.events) == 1)
+        for round_ in (1, 2):
+            running.apply("acme", bad)
+            await until(lambda: running.journal.ready(key) == ("False", "LoadFailed"))
+            running.apply("acme")
+            await until(lambda: running.journal.ready(key) == ("True", "Probed"))
+            await until(lambda told=1 + round_: len(running.journal.events) == told)  # type: ignore[misc]
+        assert [event.reason for event in running.journal.events] == ["Serving", "LoadFailed", "LoadFailed"]
