@@ -162,16 +162,12 @@ def _hold_pinned(case: Case, outcome: Outcome, world: World) -> None:
     version = outcome.version
     if case.model.spec.residency != "Pinned" or version is None or is_per_user(version.reference):
         return
+    wanted = (case.model.key, version.reference.sha256)
     for slot in version.slots:
         report = world.reports.get(slot)
-        held = report and any(_is(m.model, m.sha256, case, version.reference) for m in report.models)
-        if report is not None and not held:
+        if report is not None and wanted not in {(held.model, held.sha256) for held in report.models}:
             for check in case.checks_on([slot], version.reference):
                 case.loads.ask(check, WARM)
-
-
-def _is(model: str, sha256: str, case: Case, reference: Reference) -> bool:
-    return model == case.model.key and sha256 == reference.sha256
 
 
 def _releases(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> tuple[Release, ...]:

@@ -10,12 +10,10 @@ from tenantry_core.resources import ActiveVersion, Condition, TenantModel, Tenan
 from tenantry_core.slices import Unavailable
 from tenantry_operator.case import Case, active_reference, is_per_user
 from tenantry_operator.claims import CLAIM_REASONS, wanted_reference
-from tenantry_operator.versions import Outcome, Version
+from tenantry_operator.versions import NOT_PROBED, PROBED, Outcome, Version, is_untried
 
 VERIFYING = "Verifying"
 FIRST_LOAD = "FirstLoad"
-PROBED = "Probed"
-NOT_PROBED = "NotProbed"
 
 
 def model_status(case: Case, outcome: Outcome, router_url: str) -> TenantModelStatus:
@@ -84,9 +82,9 @@ def _ready(case: Case, outcome: Outcome) -> Condition:
 
 
 def _incomplete(case: Case, version: Version) -> bool:
-    """Was it told before a restart that a slot cannot have this version, and not tried since?"""
-    missing = set(case.desired) - set(version.slots)
-    return bool(missing) and version.report is None and _is_failure(case.before)
+    """Was it told before a restart that a slot or a user cannot have this version, and not tried since?"""
+    missing = bool(set(case.desired) - set(version.slots)) or is_untried(case, version)
+    return missing and version.report is None and _is_failure(case.before)
 
 
 def _undecided(case: Case, outcome: Outcome) -> Condition:

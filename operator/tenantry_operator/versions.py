@@ -20,6 +20,10 @@ from tenantry_operator.loads import RESOLVE, VERIFY
 from tenantry_operator.moves import is_loaded, move_failure, next_slots
 from tenantry_operator.world import CheckFailure
 
+PROBED = "Probed"
+NOT_PROBED = "NotProbed"
+"""Reasons of a good version: it answered a sample row, or there is none that it could have been asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -55,6 +59,9 @@ def decide(case: Case) -> Outcome:
         return _next_version(case, routed)
     version = _placed(case, routed)
     failure = move_failure(case, version.reference, version.slots)
+    if is_untried(case, version):
+        _verify(case, version.reference)
+        failure = failure or case.verdict(version.reference)
     return Outcome(version, True, failure or case.setback(version.reference))
 
 
@@ -69,6 +76,13 @@ def _routed(case: Case) -> Version | None:
             return version
     active = case.model.status.active
     return None if active is None else _known(case, active_reference(active), ())
+
+
+def is_untried(case: Case, version: Version) -> bool:
+    """Was a user to probe it with named only after it began to serve?"""
+    serving = case.model.status.condition("Serving")
+    nameable = is_per_user(version.reference) and case.model.spec.artifact.probe_user
+    return bool(nameable) and version.report is None and (serving is None or serving.reason != PROBED)
 
 
 def _first_version(case: Case) -> Outcome:

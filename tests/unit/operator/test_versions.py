@@ -206,6 +206,25 @@ def test_one_users_artifact_stands_for_all(sim: Simulation) -> None:
     assert sim.ready("acme") == ("True", "Probed")
 
 
+def test_a_user_to_probe_with_may_be_named_later(sim: Simulation) -> None:
+    uri = "s3://models/acme/{user_id}.onnx"
+    sim.apply("acme", uri)
+    sim.settle()
+    assert sim.ready("acme") == ("True", "NotProbed")
+    sim.apply("acme", uri, probe_user="42")
+    sim.settle(patience=30)
+    assert sim.ready("acme") == ("False", "ArtifactNotFound")
+    assert sim.serving("acme") == ("True", "NotProbed"), "other users are served all the while"
+    sim.restart()
+    sim.step()
+    assert sim.ready("acme") == ("False", "ArtifactNotFound")
+    sim.store[uri] = "somebody's"
+    sim.settle()
+    assert sim.ready("acme") == ("True", "Probed")
+    sim.restart()
+    assert not sim.plan().checks
+
+
 def test_other_fields_change_what_is_routed_without_a_new_check(sim: Simulation) -> None:
     sim.apply("acme", URI)
     sim.settle()
