@@ -81,7 +81,9 @@ async def run(directory: StateDirectory) -> None:
         again = await asyncio.to_thread(_ask, models, url)
         _show(models, first, again, ready_seconds)
         print(_curl(models[0], url), flush=True)
-        console.print(f"\nServing at {url} until Ctrl-C.  In another terminal: tenantry get tm")
+        console.print(
+            f"\nServing at {url} until Ctrl-C; in another terminal: tenantry get tm", soft_wrap=True
+        )
         await up.wait()
         raise DemoError(_last_words(directory))
     finally:
@@ -175,7 +177,7 @@ def _show(
     """A line for each kind of model. Raises DemoError when an answer differs from the model in memory."""
     table = Table(title=f"{len(models)} tenants, all Ready {ready:.1f} s after the first was published")
     for heading in ("model", "tenants", "answers right", "loads", "first ms", "hits", "then ms"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for kind in sorted({each.kind for each in models}):
         cold, warm = (
             [answer for each, answer in zip(models, answers, strict=True) if each.kind == kind]

@@ -52,16 +52,12 @@ class SkopsLoader:
         """Blocks, mostly waiting for another process. Raises LoadError and OSError."""
         content = path.read_bytes()
         worker = self._server.worker()
-        try:
-            reply = _open(worker, Open(content))
-        except LoadError:
-            worker.kill()
-            raise
+        reply = _open(worker, Open(content))
         if isinstance(reply, Graph):
             worker.kill()
-            logger.info("%s: %s", path.name, reply.parity)
+            logger.info("%s: %s", path, reply.parity)
             return onnx.load_bytes(reply.onnx)
-        logger.info("%s is served by scikit-learn: %s", path.name, reply.why)
+        logger.info("%s is served by scikit-learn: %s", path, reply.why)
         return SkopsModel(self._server, worker, os.open(path, os.O_RDONLY), reply)
 
     def close(self) -> None:
@@ -91,9 +87,9 @@ class SkopsModel(LoadedModel):
             self._refuse_while_quarantined()
             worker = self._worker or self._restarted()
             self._worker = None
+            request = Predict(pack(tensors), list(outputs))
             try:
-                reply = _ask(worker, Predict(pack(tensors), list(outputs)), PREDICT_SECONDS)
-                answers = _answers(reply)
+                answers = _answers(_ask(worker, request, PREDICT_SECONDS))
             except WorkerTimeout as error:
                 message = f"The model took longer than {PREDICT_SECONDS:g} s and was stopped."
                 raise Problem(504, message, reason="ModelTimeout") from error
@@ -137,26 +133,29 @@ class SkopsModel(LoadedModel):
 
 
 def _open(worker: Worker, request: Open) -> Graph | Native:
+    """Raises LoadError; the worker is gone then."""
     try:
         reply = _ask(worker, request, LOAD_SECONDS)
     except WorkerTimeout as error:
         raise LoadError("LoadFailed", f"The skops file was not opened within {LOAD_SECONDS:g} s.") from error
     except (WorkerDied, ValueError) as error:
         raise LoadError("LoadFailed", "The skops file crashed the process that opened it.") from error
-    if isinstance(reply, Failed):
-        if reply.reason == FormatNotTrusted.reason_word:
-            raise FormatNotTrusted(reply.message)
-        raise LoadError("LoadFailed", reply.message)
+    if isinstance(reply, Graph | Native):
+        return reply
+    worker.kill()
     if isinstance(reply, Answers):
         raise LoadError("LoadFailed", "The process that opened the skops file spoke out of turn.")
-    return reply
+    if reply.reason == FormatNotTrusted.reason_word:
+        raise FormatNotTrusted(reply.message)
+    raise LoadError("LoadFailed", reply.message)
 
 
 def _ask(worker: Worker, request: Request, seconds: float) -> Reply:
-    """Raises WorkerDied, WorkerTimeout, and ValueError for an answer that is none."""
+    """Raises WorkerDied, WorkerTimeout, ValueError (an answer that is none); the worker is gone then."""
     try:
         return decode_reply(worker.request(encode(request), seconds))
     except msgspec.DecodeError as error:
+        worker.kill()
         raise ValueError("the worker's answer is not understood") from error
 
 

@@ -6,8 +6,10 @@ import io
 import json
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ import skops.io
 from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from tenantry_predictor.runtimes.columns import InputColumns, Kind, UnknownColumns, columns_of
-from tenantry_predictor.runtimes.conversion import sample_body
+from tenantry_predictor.runtimes.conversion import sample_body, shortened
 from tenantry_predictor.runtimes.skops_trust import TRUSTED, UntrustedType, check_content
 
 DESCRIPTION_MEMBER = "tenantry.json"
@@ -24,6 +26,17 @@ DESCRIPTION_MEMBER = "tenantry.json"
 MAX_BYTES = 512 << 20
 """All members together, unpacked."""
 MAX_MEMBERS = 100_000
+_CORRUPT = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+)
+"""What skops raises for archives that are damaged, or that another version of scikit-learn wrote."""
 
 
 class BadSkopsFile(Exception):
@@ -72,17 +85,48 @@ def load(content: bytes) -> tuple[Any, Description]:
 
 
 def dump(model: Any, description: Description) -> bytes:
-    """The estimator as a skops file that predictors open. Raises UntrustedType when they would not."""
+    """The estimator as a skops file that predictors open; the same estimator gives the same bytes.
+
+    Raises UntrustedType when predictors would not open it.
+    """
     buffer = io.BytesIO()
     try:
-        skops.io.dump(model, buffer, compression=zipfile.ZIP_DEFLATED)
+        skops.io.dump(model, buffer)
     except UnsupportedTypeException as error:
         raise UntrustedType(str(error)) from error
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(DESCRIPTION_MEMBER, msgspec.json.encode(description))
-    content = buffer.getvalue()
+    content = _reproducible(buffer, description)
     _refuse_untrusted(content)
     return content
+
+
+def _reproducible(written: io.BytesIO, description: Description) -> bytes:
+    """Number the objects and arrays, which skops names by their addresses in memory, and leave out times."""
+    numbers: dict[str | int, int] = {}
+
+    def renumbered(part: Any) -> Any:
+        if isinstance(part, list):
+            return [renumbered(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        part = {key: renumbered(value) for key, value in part.items()}
+        if isinstance(part.get("__id__"), int):
+            part["__id__"] = numbers.setdefault(part["__id__"], len(numbers) + 1)
+        if "__loader__" in part and isinstance(part.get("file"), str):
+            part["file"] = renamed(part["file"])
+        return part
+
+    def renamed(file: str) -> str:
+        return f"{numbers.setdefault(file, len(numbers) + 1)}{PurePath(file).suffix}"
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(written) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        schema = renumbered(json.loads(old.read("schema.json")))
+        files = {renamed(name): old.read(name) for name in old.namelist() if name != "schema.json"}
+        files["schema.json"] = json.dumps(schema).encode()
+        files[DESCRIPTION_MEMBER] = msgspec.json.encode(description)
+        for name in sorted(files):
+            new.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def _read_description(content: bytes) -> Description | None:
@@ -115,6 +159,8 @@ def _translated(content: bytes) -> Iterator[None]:
         raise UntrustedType(str(error).split("\n", 1)[0]) from error
     except RecursionError as error:
         raise BadSkopsFile("the file is nested too deeply") from error
+    except _CORRUPT as error:
+        raise BadSkopsFile(f"the file is corrupt: {type(error).__name__}: {shortened(error)}") from error
 
 
 def _refuse_untrusted(content: bytes) -> None:

@@ -21,12 +21,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tenantry_predictor.errors import LoadError
 
 _LENGTH = struct.Struct("!Q")
+_MOST_BYTES = 1 << 29
+"""Of an answer: a worker that a model has taken over may announce anything."""
 _START_SECONDS = 60.0
 _KEPT_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
 """All that a worker's environment has of ours: credentials are not among them."""
@@ -57,6 +57,8 @@ class Worker:
         try:
             self._send(_LENGTH.pack(len(message)) + message, deadline)
             (length,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
+            if length > _MOST_BYTES:
+                raise ConnectionAbortedError("too long an answer")
             return self._receive(length, deadline)
         except OSError as error:
             self.kill()
@@ -81,14 +83,6 @@ class Worker:
             os.close(self._handle)
             self._handle = -1
             self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def _send(self, data: bytes, deadline: float) -> None:
         view = memoryview(data)

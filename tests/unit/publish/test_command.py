@@ -76,6 +76,7 @@ def test_what_does_not_convert_says_so(tenantry: Shell, tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(HistGradientBoostingRegressor(max_iter=5).fit(ROWS, PRICE)))
     outcome = tenantry("publish", path, "--tenant", "acme")
     assert outcome.code == 0
+    assert outcome.out == tenantry("publish", path, "--tenant", "acme").out, "the same file, the same digest"
     assert yaml.safe_load(outcome.out)["spec"]["artifact"]["uri"].endswith(".skops")
     assert "published as skops: HistGradientBoostingRegressor does not convert" in outcome.err
 
