@@ -18,7 +18,18 @@ LOAD_TIMEOUT = 120.0
 CALL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 2.0
 STORAGE_UNAVAILABLE = "StorageUnavailable"
-_TRANSIENT = frozenset({STORAGE_UNAVAILABLE, SLOT_UNREACHABLE})
+VERDICTS = frozenset(
+    {
+        "ArtifactNotFound",
+        "ArtifactChanged",
+        "DigestMismatch",
+        "OutsideAllowedStorage",
+        "FormatNotTrusted",
+        "LoadFailed",
+        "ProbeFailed",
+    }
+)
+"""What a predictor says of an artifact. Any other error, a wrong token say, only tells of the slot."""
 
 T = TypeVar("T", bound=Wire)
 
@@ -102,14 +113,15 @@ class SlotClient:
 
 
 def _failure(instance: Instance, response: httpx.Response) -> CheckFailure:
-    """A problem with a reason judges the artifact; any other error only says that the slot is not well."""
     try:
         answer = msgspec.json.decode(response.content, type=_Answer)
     except msgspec.DecodeError:
         answer = _Answer()
-    if not answer.reason:
-        return _unreachable(instance, answer.error or f"answered HTTP {response.status_code}")
-    return CheckFailure(answer.reason, answer.error, transient=answer.reason in _TRANSIENT)
+    if answer.reason in VERDICTS:
+        return CheckFailure(answer.reason, answer.error, transient=False)
+    if answer.reason == STORAGE_UNAVAILABLE:
+        return CheckFailure(answer.reason, answer.error, transient=True)
+    return _unreachable(instance, answer.error or f"answered HTTP {response.status_code}")
 
 
 def _unreachable(instance: Instance, why: str) -> CheckFailure:

@@ -70,7 +70,8 @@ def _ready(case: Case, outcome: Outcome) -> Condition:
     """The first that applies: refused, failed, in conflict, good; else undecided."""
     claim, failure, version = case.claim, outcome.failure, outcome.version
     if claim.refusal is not None:
-        return _condition(case, "Ready", "False", claim.refusal.reason, claim.refusal.message)
+        message = claim.refusal.message + _still_serving(outcome)
+        return _condition(case, "Ready", "False", claim.refusal.reason, message)
     if failure is not None and not failure.transient:
         message = failure.message + _still_serving(outcome)
         return _condition(case, "Ready", "False", failure.reason, message)
@@ -146,8 +147,8 @@ def _told(case: Case, version: Version) -> tuple[str, str] | None:
 def _still_serving(outcome: Outcome) -> str:
     if outcome.version is None or not outcome.version.good:
         return ""
-    if outcome.answers_spec:
-        return f"; version {_short(outcome.version)} keeps serving where it is loaded"
+    if is_per_user(outcome.version.reference):
+        return f"; {outcome.version.reference.uri} keeps serving"
     return f"; version {_short(outcome.version)} keeps serving"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from prometheus_client import generate_latest
+
 from tenantry_core.problems import Problem
 from tenantry_core.resources import TenantModel
 from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
@@ -27,6 +29,11 @@ async def test_a_model_is_routed_then_told() -> None:
         (request,) = asked[0].loads()
         assert request.verify
         assert request.tenant == "acme"
+        exposition = generate_latest().decode()
+        assert 'tenantry_writes_total{kind="slice",outcome="written"}' in exposition
+        assert 'tenantry_checks_total{outcome="loaded"}' in exposition
+        assert 'tenantry_models{ready="True"}' in exposition
+        assert "tenantry_plan_seconds_count" in exposition
 
 
 @run

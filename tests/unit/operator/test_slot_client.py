@@ -85,14 +85,14 @@ async def test_a_load_names_model_tenant_reference_and_token() -> None:
         ),
         (response("503 x", b'{"error":"busy"}'), "SlotUnreachable", True),
         (response("404 Not Found", b"<html>who are you?</html>"), "SlotUnreachable", True),
-        (response("401 x", b'{"error":"wrong token"}'), "SlotUnreachable", True),
+        (response("401 x", b'{"error":"wrong token","reason":"Unauthorized"}'), "SlotUnreachable", True),
         (response("200 OK", b"not json"), "SlotUnreachable", True),
         (response("200 OK", b'{"sha256":1}'), "SlotUnreachable", True),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "SlotUnreachable", True),
         (b"", "SlotUnreachable", True),
     ],
 )
-def test_only_a_reason_judges_the_artifact(answer: bytes, reason: str, transient: bool) -> None:
+def test_only_what_is_said_of_an_artifact_judges_it(answer: bytes, reason: str, transient: bool) -> None:
     outcome = asyncio.run(loaded(answer))
     assert isinstance(outcome, CheckFailure)
     assert (outcome.reason, outcome.transient) == (reason, transient)
