@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from tenantry_operator.kubernetes.credentials import NoCredentials
 from tenantry_operator.kubernetes.pool_children import Release
 from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
 
-DEFAULT_IMAGE = "tenantry/predictor:0.1.0"
+DEFAULT_IMAGE = f"tenantry/predictor:{version('tenantry')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,8 +104,7 @@ class Installation:
 
     def delete_all(self) -> None:
         """Every model, and until no slice names one."""
-        for manifest in self.kube.items(f"{OWN}/tenantmodels"):
-            self.kube.delete(self._model_path(manifest["metadata"]["name"]))
+        self.kube.delete(f"{OWN}/namespaces/default/tenantmodels")
         wait_for(lambda: not self.entries(), START_SECONDS, "no entry is left in any slice")
 
     def condition(self, name: str, kind: str = "Ready") -> tuple[str, str]:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 OWN = "/apis/tenantry.dev/v1alpha1"
-_SECONDS = 10.0
+_SECONDS = 60.0
+"""Deleting a thousand objects is one request."""
 
 
 class ApiError(Exception):

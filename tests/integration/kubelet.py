@@ -237,7 +237,8 @@ class Kubelet:
             "availableReplicas": ready,
             "unavailableReplicas": max(0, 1 - ready),
         }
-        if self._statuses.get(slot) != status:
+        uid = metadata["uid"]
+        if self._statuses.get(uid) != status:
             path = f"/apis/apps/v1/namespaces/{self._namespace}/deployments/{metadata['name']}/status"
             self._kube.merge(path, {"status": status})
-            self._statuses[slot] = status
+            self._statuses[uid] = status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from load.result import Result
 from load.target import Target, post_json
 
 MODELS = 12
-OUTAGE_SECONDS = 6.0
+OUTAGE_SECONDS = float(os.environ.get("TENANTRY_OUTAGE_SECONDS", "6"))
+"""How long the API server is away; a minute for those who have the time."""
 KILLS = 3
 
 
@@ -67,6 +69,7 @@ def under_load(installation: Installation, *, rate: float = 100.0) -> Iterator[R
         worker.join()
 
 
+@pytest.mark.slow
 def test_without_the_api_server_predictions_go_on(installation: Installation) -> None:
     with under_load(installation) as result:
         installation.plane.stop_api()
@@ -96,6 +99,7 @@ def test_an_operator_that_was_killed_changes_nothing_when_it_is_back(installatio
     assert {name for name in moved if not name.startswith("placement")} <= {"default"}
 
 
+@pytest.mark.slow
 def test_a_predictor_killed_again_and_again_costs_no_request(installation: Installation) -> None:
     slots = sorted(installation.kubelet.ready_slots())
     with under_load(installation) as result:
@@ -107,6 +111,7 @@ def test_a_predictor_killed_again_and_again_costs_no_request(installation: Insta
     assert result.errors == 0, result.summary()
 
 
+@pytest.mark.slow
 def test_scaling_moves_only_what_must_move(installation: Installation) -> None:
     before = installation.placement()
     with under_load(installation) as result:
@@ -123,6 +128,7 @@ def test_scaling_moves_only_what_must_move(installation: Installation) -> None:
     assert all(after[m] == more[m] for m in after if more.get(m) != ("default-3",))
 
 
+@pytest.mark.slow
 def test_a_slot_that_does_not_come_back_has_its_share_placed_elsewhere(installation: Installation) -> None:
     before = installation.placement()
     with under_load(installation) as result:
