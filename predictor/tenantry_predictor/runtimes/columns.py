@@ -90,8 +90,8 @@ def learned_values(step: Any) -> dict[int, list[Any]]:
         return _transformer_values(step)
     if isinstance(step, FeatureUnion):
         return _merge(learned_values(part) for _, part in step.transformer_list)
-    for wrapped in ("best_estimator_", "regressor_"):
-        if hasattr(step, wrapped):
+    for wrapped in ("best_estimator_", "regressor_", "_preprocessor"):  # the last: of categorical boosting
+        if getattr(step, wrapped, None) is not None:
             return learned_values(getattr(step, wrapped))
     if hasattr(step, "categories_"):
         return dict(enumerate(map(list, step.categories_)))

@@ -145,6 +145,15 @@ def test_strings_labels_and_probabilities_pass_through_the_worker(loader: SkopsL
     served.close()
 
 
+def test_boosting_over_categories_is_served_with_its_strings(loader: SkopsLoader, write: Write) -> None:
+    table = FLIGHTS.assign(carrier=FLIGHTS["carrier"].astype("category"))
+    model = HistGradientBoostingRegressor(max_iter=10).fit(table, DELAY)
+    served = loader.load(write(file_of(model)))
+    assert [tensor.datatype for tensor in served.inputs] == ["BYTES", "FP64", "FP64"]
+    assert asked(served, FLIGHTS) == pytest.approx(model.predict(table).tolist(), rel=1e-12)
+    served.close()
+
+
 def test_a_file_that_skops_wrote_itself_is_served_too(loader: SkopsLoader, write: Write) -> None:
     served = loader.load(write(skops.io.dumps(FITTED["linear"][0])))
     assert served.engine == "onnx"
