@@ -118,7 +118,7 @@ def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
     async def model_ready(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
         who = _caller(request)
         found = router.names.find(model, who)
-        router.target(found, None, version)
+        router.destinations.target(found, None, version)
         return {"name": router.names.shown(found, who), "ready": True}
 
     @app.post("/v2/repository/index", summary="The models that the caller may use")

@@ -35,31 +35,27 @@ class Choice(NamedTuple):
 def choose(
     target: RoutedTarget,
     pool: SlotPool | None,
-    user: int | None,
-    fallback: int,
+    order: Sequence[str] | None,
+    key: int,
     tried: Collection[str] = _NOBODY,
 ) -> Choice | None:
     """The slot for a request, or None when no slot is left.
 
-    `user` is the user's hash, if there is a user; `fallback` orders the rest of the pool for requests without
-    one; `tried` are slots that have failed this very request.
+    `order` is the placement as it ranks for the user, None without a user; `key` ranks the rest of the pool;
+    `tried` are slots that have failed this very request.
     """
     pool = pool or _NO_POOL
-    if user is None:
-        choice = _least_loaded(target, pool.slots, tried)
-    else:
-        choice = _by_hash(target.ranking.order(user), pool.slots, tried)
-    if choice is None:
-        choice = _beyond_placement(target, pool, fallback if user is None else user, tried)
-    return choice
+    slots = pool.slots
+    choice = _least_loaded(target, slots, tried) if order is None else _by_hash(order, slots, tried)
+    return choice or _beyond_placement(target, pool, key, tried)
 
 
 def candidates(
-    target: RoutedTarget, pool: SlotPool | None, user: int | None, fallback: int
+    target: RoutedTarget, pool: SlotPool | None, order: Sequence[str] | None, key: int
 ) -> Iterator[Choice]:
     """All slots in the order in which failures would lead to them, were nothing else to change."""
     tried: set[str] = set()
-    while (choice := choose(target, pool, user, fallback, tried)) is not None:
+    while (choice := choose(target, pool, order, key, tried)) is not None:
         yield choice
         tried.add(choice.slot.name)
 

@@ -7,11 +7,11 @@ import re
 import msgspec
 
 from tenantry_core import wire
-from tenantry_core.hashing import hash_user
 from tenantry_core.http.messages import Handler, Reply, Request
 from tenantry_core.problems import Problem
 from tenantry_router import fields as field
 from tenantry_router import metrics
+from tenantry_router.destination import Destination, user_missing
 from tenantry_router.fields import Fields
 from tenantry_router.forward import Forward
 from tenantry_router.identity import Caller, caller, decode_segment, user_in_body
@@ -57,11 +57,10 @@ class Predictions:
         """`POST /predict/{user_id}`: the model is found by its user."""
         try:
             fields = field.read(request.headers)
-            who = caller(fields.get(wire.TENANT), decode_segment(request.path[len(_PREDICT) :]))
-            assert who.tenant is not None  # the path names at least a tenant
-            model = self._router.table.models[self._router.models.model_for(who.tenant, who.user)]
+            segment = request.path[len(_PREDICT) :]
+            destination = self._router.destinations.of_user(fields.get(wire.TENANT), segment)
             line = b"POST /predict?%b HTTP/1.1\r\n" % request.query if request.query else _PREDICT_LINE
-            self._forward(request, reply, fields, model, who.user, None, line)
+            self._forward(request, reply, fields, destination, line)
         except Problem as problem:
             metrics.count_request(problem.status)
             raise
@@ -69,16 +68,16 @@ class Predictions:
     def infer(self, request: Request, reply: Reply) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`: the model is named."""
         try:
-            fields = field.read(request.headers)
             match = _INFER.fullmatch(request.path)
             assert match is not None  # or `match` would not have brought it here
+            fields = field.read(request.headers)
             who = _named_caller(fields)
             model = self._router.names.find(decode_segment(match[1]), who)
-            name = who.user
-            if name is None and model.per_user:
-                name = _user_of_body(request, fields, model, who)
-            version = None if match[2] is None else decode_segment(match[2])
-            self._forward(request, reply, fields, model, name, version, None)
+            user = who.user
+            if user is None and model.per_user:
+                user = _user_of_body(request, fields, model)
+            destination = self._router.destinations.of_model(model, user, _version(match))
+            self._forward(request, reply, fields, destination, destination.target.infer_line)
         except Problem as problem:
             metrics.count_request(problem.status)
             raise
@@ -90,40 +89,18 @@ class Predictions:
         fields = field.read(request.headers)
         who = _named_caller(fields)
         model = self._router.names.find(decode_segment(match[1]), who)
-        version = None if match[2] is None else decode_segment(match[2])
-        key = None if who.user is None else hash_user(model.tenant, who.user)
-        line = self._router.target(model, key, version).metadata_line
+        destination = self._router.destinations.of_model(model, who.user, _version(match))
         renaming = Renaming(reply, self._router.names.shown(model, who))
-        self._forward(request, renaming, fields, model, who.user, version, line)
+        self._forward(request, renaming, fields, destination, destination.target.metadata_line)
 
     def _forward(
-        self,
-        request: Request,
-        reply: Reply,
-        fields: Fields,
-        model: RoutedModel,
-        user: str | None,
-        version: str | None,
-        line: bytes | None,
+        self, request: Request, reply: Reply, fields: Fields, destination: Destination, line: bytes
     ) -> None:
         router = self._router
         lines = field.carried(fields, request.body)
-        timeout = field.timeout(fields) or model.timeout or router.settings.default_timeout
-        key = None if user is None else hash_user(model.tenant, user)
-        target = router.target(model, key, version)
-        if target.per_user and user is None:
-            raise _user_missing(model)
-        Forward(
-            router.forwarder,
-            request,
-            reply,
-            model,
-            target,
-            key,
-            line or target.infer_line,
-            target.fields(user) + lines,
-            request.received + timeout,
-        ).start()
+        timeout = field.timeout(fields) or destination.model.timeout or router.settings.default_timeout
+        deadline = request.received + timeout
+        Forward(router.forwarder, request, reply, destination, line, lines, deadline).start()
 
 
 _PREDICT_LINE = b"POST /predict HTTP/1.1\r\n"
@@ -135,20 +112,15 @@ def _named_caller(fields: Fields) -> Caller:
     return caller(fields.get(wire.TENANT), None if user is None else user.decode("latin-1"))
 
 
-def _user_of_body(request: Request, fields: Fields, model: RoutedModel, who: Caller) -> str:
+def _version(match: re.Match[bytes]) -> str | None:
+    return None if match[2] is None else decode_segment(match[2])
+
+
+def _user_of_body(request: Request, fields: Fields, model: RoutedModel) -> str:
     try:
         document = _read_request(request.body[: field.json_length(fields, request.body)])
     except msgspec.DecodeError as error:
         raise Problem(400, f"The body is no inference request: {error}.", reason="Malformed") from error
     if not document.parameters.user_id:
-        raise _user_missing(model)
+        raise user_missing(model)
     return user_in_body(document.parameters.user_id, model.tenant)
-
-
-def _user_missing(model: RoutedModel) -> Problem:
-    return Problem(
-        400,
-        f"Model {model.key} is one model per user: say which by the header Tenantry-User "
-        "or by parameters.user_id.",
-        reason="UserMissing",
-    )

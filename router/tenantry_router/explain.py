@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenantry_core.hashing import hash_user
 from tenantry_core.problems import Problem
 from tenantry_router.choose import candidates
+from tenantry_router.destination import Destination
 from tenantry_router.fleet import Slot
 from tenantry_router.identity import Caller
-from tenantry_router.model import RoutedModel, RoutedTarget
+from tenantry_router.model import RoutedModel
 from tenantry_router.router import Router
 
 
@@ -25,12 +25,11 @@ def explain(router: Router, who: Caller) -> dict[str, Any]:
         "because": _why_model(model, who),
         "otherModels": sorted(tenant.models.keys() - {model.key}),
     }
-    key = None if who.user is None else hash_user(model.tenant, who.user)
     try:
-        target = router.target(model, key)
+        destination = router.destinations.of_model(model, who.user)
     except Problem as problem:
         return document | {"version": None, "slot": None, "reason": problem.reason, "message": problem.error}
-    return document | _why_slot(router, model, target, key)
+    return document | _why_slot(router, destination)
 
 
 def _why_model(model: RoutedModel, who: Caller) -> str:
@@ -43,14 +42,15 @@ def _why_model(model: RoutedModel, who: Caller) -> str:
     return "it answers for every user of the tenant"
 
 
-def _why_slot(router: Router, model: RoutedModel, target: RoutedTarget, key: int | None) -> dict[str, Any]:
+def _why_slot(router: Router, destination: Destination) -> dict[str, Any]:
+    model, target, order = destination.model, destination.target, destination.order
     pool = router.fleet.pools.get(model.entry.pool)
-    choices = list(candidates(target, pool, key, model.hash))
+    choices = list(candidates(target, pool, order, destination.key))
     first = choices[0] if choices else None
     return {
         "version": target.version,
         "pool": model.entry.pool,
-        "placement": list(target.slots if key is None else target.ranking.order(key)),
+        "placement": list(order or target.slots),
         "slot": first.slot.name if first else None,
         "reason": first.reason if first else "no slot of the pool has an address",
         "candidates": [_candidate(choice.slot, choice.slot.name in target.slots) for choice in choices],

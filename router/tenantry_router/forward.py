@@ -14,11 +14,12 @@ from tenantry_core.http.messages import Reply, Request, Response
 from tenantry_core.problems import Problem
 from tenantry_router import metrics
 from tenantry_router.choose import Choice, choose
+from tenantry_router.destination import Destination
 from tenantry_router.fields import CONTENT_TYPE, INFERENCE_HEADER, SERVER_TIMING
 from tenantry_router.fleet import Fleet, Slot
 from tenantry_router.health import Health
 from tenantry_router.load_times import LoadTimes
-from tenantry_router.model import CACHE_OUTCOMES, RoutedModel, RoutedTarget
+from tenantry_router.model import CACHE_OUTCOMES
 from tenantry_router.retry_budget import RetryBudget
 
 _TICK = 0.01
@@ -59,8 +60,11 @@ class Forwarder:
 
         One look at all that is under way costs less than a timer per request.
         """
+        counted = 0
         while True:
             await asyncio.sleep(_TICK)
+            metrics.IN_FLIGHT.inc(len(self.under_way) - counted)
+            counted = len(self.under_way)
             now = monotonic()
             for forward in [f for f in self.under_way if f.deadline <= now]:
                 forward.expire()
@@ -77,52 +81,44 @@ class Forward:
 
     __slots__ = (
         "_call",
+        "_destination",
         "_fields",
         "_forwarder",
         "_line",
-        "_model",
         "_reason",
         "_reply",
         "_request",
         "_started",
-        "_target",
         "_tried",
-        "_user",
         "deadline",
         "slot",
     )
+
+    slot: Slot
+    """The one that it was sent to last."""
 
     def __init__(
         self,
         forwarder: Forwarder,
         request: Request,
         reply: Reply,
-        model: RoutedModel,
-        target: RoutedTarget,
-        user: int | None,
+        destination: Destination,
         line: bytes,
         fields: bytes,
         deadline: float,
     ) -> None:
-        """`user` is the user's hash; `line` the request line and `fields` the header lines for the predictor,
-        without those that every request has; `deadline` is in the loop's time."""
+        """`line` is the request line for the predictor, `fields` are header lines of this request's own."""
         self._forwarder = forwarder
         self._request = request
         self._reply = reply
-        self._model = model
-        self._target = target
-        self._user = user
+        self._destination = destination
         self._line = line
         self._fields = fields
         self.deadline = deadline
         self._tried: tuple[str, ...] = ()
-        self._call: Call | None = None
-        self.slot: Slot | None = None
-        self._reason = ""
-        self._started = 0.0
 
     def start(self) -> None:
-        """Send it to the first slot."""
+        """Send it to the first slot. Raises Problem when there is none, or no time."""
         forwarder = self._forwarder
         now = self._started = monotonic()
         forwarder.budget.record(now)
@@ -133,7 +129,6 @@ class Forward:
             raise _late()
         self._reply.on_disconnect = self._drop
         forwarder.under_way.add(self)
-        metrics.IN_FLIGHT.inc()
         self._send(choice, now)
 
     def expire(self) -> None:
@@ -151,29 +146,31 @@ class Forward:
         self._retry_or(None)
 
     def _choose(self) -> Choice | None:
-        pool = self._forwarder.fleet.pools.get(self._model.entry.pool)
-        return choose(self._target, pool, self._user, self._model.hash, self._tried)
+        to = self._destination
+        pool = self._forwarder.fleet.pools.get(to.model.pool)
+        return choose(to.target, pool, to.order, to.key, self._tried)
 
     def _send(self, choice: Choice, now: float) -> None:
         self.slot, self._reason = choice
         body = self._request.body
         milliseconds = max(1, int((self.deadline - now) * 1000))
-        self._call = self.slot.upstream.send(
-            b"%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
-            % (self._line, self._forwarder.common, self._fields, milliseconds, len(body), body),
+        self._call: Call | None = self.slot.upstream.send(
+            b"%b%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
+            % (
+                *(self._line, self._forwarder.common, self._destination.fields, self._fields),
+                *(milliseconds, len(body), body),
+            ),
             self._done,
         )
 
     def _done(self, result: UpstreamResponse | UpstreamError) -> None:
-        slot = self.slot
-        assert slot is not None
         self._call = None
         if isinstance(result, UpstreamError):
             metrics.UPSTREAM_ERRORS.labels(result.failure.name.lower()).inc()
-            self._forwarder.health.failed(slot, monotonic())
+            self._forwarder.health.failed(self.slot, monotonic())
             self._retry_or(self._failure(result))
         else:
-            slot.failures = 0
+            self.slot.failures = 0
             if result.status == 503:
                 self._not_served(result)
             else:
@@ -184,10 +181,9 @@ class Forward:
         reason = _reason_of(result)
         if reason in _ELSEWHERE:
             self._retry_or(result)
-        elif reason == _NO_ARTIFACT and self._target.per_user:
-            self._fail(
-                Problem(404, f"Model {self._model.key} has no artifact for this user.", reason="UnknownUser")
-            )
+        elif reason == _NO_ARTIFACT and self._destination.target.per_user:
+            sentence = f"Model {self._destination.model.key} has no artifact for this user."
+            self._fail(Problem(404, sentence, reason="UnknownUser"))
         else:
             self._answer(result)
 
@@ -196,7 +192,6 @@ class Forward:
 
     def _retry_or(self, outcome: Problem | UpstreamResponse | None) -> None:
         """Try another slot; where there is none, or no budget, or no time, `outcome` is the answer."""
-        assert self.slot is not None
         forwarder = self._forwarder
         now = monotonic()
         if self._may_retry() and now < self.deadline:
@@ -236,8 +231,7 @@ class Forward:
         self._finish(Response(result.status, headers, result.body))
 
     def _route(self, cache: bytes) -> bytes:
-        assert self.slot is not None
-        return self._target.route(self.slot.name, cache, self._reason)
+        return self._destination.target.route(self.slot.name, cache, self._reason)
 
     def _fail(self, problem: Problem) -> None:
         response = problem_response(problem)
@@ -245,19 +239,15 @@ class Forward:
         self._finish(Response(response.status, [*response.headers, route], response.body))
 
     def _finish(self, response: Response) -> None:
-        self._leave()
+        self._forwarder.under_way.discard(self)
         metrics.count_request(response.status)
         metrics.DURATION.observe(monotonic() - self._started)
         self._reply.send(response)
 
     def _drop(self) -> None:
         """The client is gone."""
-        self._leave()
-        self._cancel()
-
-    def _leave(self) -> None:
         self._forwarder.under_way.discard(self)
-        metrics.IN_FLIGHT.inc(-1)
+        self._cancel()
 
     def _cancel(self) -> None:
         call, self._call = self._call, None
@@ -272,7 +262,7 @@ class Forward:
     def _unreachable(self, what: str) -> Problem:
         return Problem(
             503,
-            f"{what}: model {self._model.key}, pool {self._model.entry.pool!r}.",
+            f"{what}: model {self._destination.model.key}, pool {self._destination.model.pool!r}.",
             reason="Unreachable",
             retry_after=self._forwarder.load_times.retry_after(),
         )

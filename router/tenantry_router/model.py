@@ -85,13 +85,24 @@ def _artifact(uri: str) -> bytes:
 class RoutedModel:
     """An entry and its compiled targets. Never changed; a new entry makes a new one."""
 
-    __slots__ = ("_total_weight", "entry", "hash", "key", "name", "namespace", "targets", "tenant", "timeout")
+    __slots__ = (
+        "_total_weight",
+        "entry",
+        "hash",
+        "key",
+        "name",
+        "pool",
+        "targets",
+        "tenant",
+        "timeout",
+    )
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.key = entry.model
-        self.namespace, self.name = split_model_key(entry.model)
+        _, self.name = split_model_key(entry.model)
         self.tenant = entry.tenant
+        self.pool = entry.pool
         self.hash = hash_name(entry.model)
         milliseconds = entry.traffic.timeout_milliseconds
         self.timeout = milliseconds / 1000 if milliseconds else None

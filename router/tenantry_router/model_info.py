@@ -14,10 +14,16 @@ from tenantry_router.table import Table, Tenant
 class ModelInfoRepository(Protocol):
     """Knows which model serves which user."""
 
+    @property
+    def generation(self) -> int:
+        """Another number whenever an answer may have changed."""
+        ...
+
     def model_for(self, tenant: str, user: str | None) -> str:
         """The key, `namespace.name`, of the model that answers for `user` (None: the tenant as a whole).
 
-        Must not block. Raises Problem: 404 for an unknown tenant or user, 409 when several could answer.
+        Answers may be remembered until `generation` changes. Must not block. Raises Problem: 404 for an
+        unknown tenant or user, 409 when several could answer.
         """
         ...
 
@@ -27,6 +33,10 @@ class TableModelInfoRepository:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+
+    @property
+    def generation(self) -> int:
+        return self._table.generation
 
     def model_for(self, tenant: str, user: str | None) -> str:
         known = self._table.tenants.get(tenant)

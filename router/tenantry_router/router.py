@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenantry_core.http.client import Pool
-from tenantry_core.problems import Problem
-from tenantry_core.slices import Unavailable
 from tenantry_core.snapshot import SlotAddress
 from tenantry_router import metrics
+from tenantry_router.destination import Destinations
 from tenantry_router.fleet import PREDICTOR_PORT, Fleet
 from tenantry_router.folder import Follower
 from tenantry_router.forward import Forwarder
 from tenantry_router.health import Prober
-from tenantry_router.model import VERSION_DIGITS, RoutedModel, RoutedTarget
 from tenantry_router.model_info import ModelInfoRepository, ModelNames, TableModelInfoRepository
 from tenantry_router.table import Table
 
@@ -42,6 +39,7 @@ class Router:
         self.models: ModelInfoRepository = TableModelInfoRepository(self.table)
         self.names = ModelNames(self.table)
         self.forwarder = Forwarder(self.fleet, settings.token)
+        self.destinations = Destinations(self.table, self.models, self.forwarder.load_times)
         self.follower = Follower(settings.snapshot, self.table, self.fleet)
         metrics.show(self.table, self.fleet, lambda: self.follower.source)
 
@@ -62,35 +60,6 @@ class Router:
                     job.cancel()
         finally:
             self.fleet.close()
-
-    def target(self, model: RoutedModel, key: int | None, version: str | None = None) -> RoutedTarget:
-        """The version that answers: the one asked for, else the user's by hash (`key`), else any by weight.
-
-        Raises Problem: 503 for a model that serves nothing yet, 404 for a version that it does not serve.
-        """
-        if not model.targets:
-            unavailable = model.entry.unavailable or _NOT_PLACED
-            raise Problem(
-                503,
-                f"Model {model.key} cannot answer yet: {unavailable.message}",
-                reason=unavailable.reason,
-                retry_after=self.forwarder.load_times.retry_after(),
-            )
-        if version is None:
-            return model.target_for(random.getrandbits(64) if key is None else key)
-        target = model.target_of_version(version)
-        if target is None:
-            known = ", ".join(t.version for t in model.targets)
-            raise Problem(
-                404,
-                f"Model {model.key} does not serve version {version!r}, only {known} "
-                f"(give {VERSION_DIGITS} or more digits).",
-                reason="UnknownVersion",
-            )
-        return target
-
-
-_NOT_PLACED = Unavailable("NotPlaced", "it is not placed on any slot.")
 
 
 def _connect(address: SlotAddress) -> Pool:

@@ -99,6 +99,8 @@ class Table:
         self.models: dict[str, RoutedModel] = {}
         """By key."""
         self.tenants: dict[str, Tenant] = {}
+        self.generation = 0
+        """Another number after every change."""
         self.names: dict[str, dict[str, RoutedModel]] = {}
         """By resource name, then by key: a name is unique within a namespace only."""
         self._slices: dict[str, dict[str, Entry]] = {}
@@ -121,6 +123,7 @@ class Table:
         self._replace(name, _NOTHING)
 
     def _replace(self, name: str, new: Mapping[str, Entry]) -> None:
+        self.generation += 1
         old = self._slices.get(name, _NOTHING)
         for key in _changed(old, new):
             holders = self._holders.setdefault(key, {})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tenantry_core.hashing import hash_user, rank
 from tenantry_router.choose import ALWAYS_ALLOWED, LOAD_BOUND, candidates, choose
 from tenantry_router.fleet import SlotPool
+from tenantry_router.model import RoutedTarget
 from tenantry_router.rendezvous import Ranking
 from unit.router.worlds import FakeUpstream, fleet, target
 
@@ -22,6 +23,13 @@ def load(pool: SlotPool, **in_flight: int) -> None:
         upstream = pool.slots[name.replace("_", "-")].upstream
         assert isinstance(upstream, FakeUpstream)
         upstream.in_flight = count
+
+
+def of_user(placed: RoutedTarget, pool: SlotPool, user: int) -> str:
+    key = hash_user("acme", str(user))
+    choice = choose(placed, pool, placed.ranking.order(key), key)
+    assert choice is not None
+    return choice.slot.name
 
 
 @given(names, keys)
@@ -42,7 +50,7 @@ def test_candidates_are_the_placement_then_the_rest_of_the_pool_in_rendezvous_or
     well += [slot for slot in rank(key, slots) if slot not in out and slot not in placement]
     ill = [slot for slot in rank(key, placement) if slot in out]
     ill += [slot for slot in rank(key, slots) if slot in out and slot not in placement]
-    choices = list(candidates(target(placement), pool, key, 0))
+    choices = list(candidates(target(placement), pool, rank(key, placement), key))
     assert [choice.slot.name for choice in choices] == well + ill
     assert [choice.reason == "last-resort" for choice in choices] == [False] * len(well) + [True] * len(ill)
     assert (choices[0].reason == "primary") == (rank(key, placement)[0] not in out)
@@ -53,7 +61,7 @@ def test_no_slot_is_chosen_above_the_bound(slots: list[str], key: int, data: st.
     pool = fleet(slots).pools["p"]
     for slot in pool.slots.values():
         slot.upstream.in_flight = data.draw(st.integers(0, 30))
-    choice = choose(target(slots), pool, key, 0)
+    choice = choose(target(slots), pool, rank(key, slots), key)
     assert choice is not None
     after = choice.slot.in_flight + 1
     mean = (1 + sum(slot.in_flight for slot in pool.slots.values())) / len(slots)
@@ -67,7 +75,7 @@ def test_below_a_handful_of_requests_a_user_stays_with_its_slot() -> None:
     pool = fleet(["p-0", "p-1"]).pools["p"]
     key = next(key for key in range(100) if rank(key, ["p-0", "p-1"])[0] == "p-0")
     load(pool, p_0=ALWAYS_ALLOWED - 1, p_1=0)
-    choice = choose(target(["p-0", "p-1"]), pool, key, 0)
+    choice = choose(target(["p-0", "p-1"]), pool, rank(key, ["p-0", "p-1"]), key)
     assert choice is not None
     assert (choice.slot.name, choice.reason) == ("p-0", "primary")
 
@@ -84,11 +92,7 @@ def test_users_are_spread_evenly() -> None:
     slots = [f"p-{n}" for n in range(8)]
     pool = fleet(slots).pools["p"]
     placed = target(slots)
-    chosen = Counter(
-        choice.slot.name
-        for user in range(8000)
-        if (choice := choose(placed, pool, hash_user("acme", str(user)), 0))
-    )
+    chosen = Counter(of_user(placed, pool, user) for user in range(8000))
     assert max(chosen.values()) < 1.2 * 1000
     assert min(chosen.values()) > 0.8 * 1000
 
@@ -99,9 +103,7 @@ def test_a_slot_that_leaves_moves_only_its_own_users() -> None:
     placed = target(slots)
 
     def chosen() -> dict[int, str]:
-        return {
-            key: c.slot.name for key in range(500) if (c := choose(placed, pool, hash_user("a", str(key)), 0))
-        }
+        return {user: of_user(placed, pool, user) for user in range(500)}
 
     before = chosen()
     pool.slots["p-3"].ready = False
@@ -110,4 +112,4 @@ def test_a_slot_that_leaves_moves_only_its_own_users() -> None:
 
 
 def test_there_is_no_slot_without_a_pool() -> None:
-    assert choose(target(["p-0"]), None, 1, 0) is None
+    assert choose(target(["p-0"]), None, ["p-0"], 1) is None

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenantry_core.problems import Problem
 from tenantry_core.slices import Entry, SliceContent, Users, winners
+from tenantry_router.destination import Destinations
+from tenantry_router.load_times import LoadTimes
+from tenantry_router.model_info import TableModelInfoRepository
 from tenantry_router.table import Table
 from unit.router.worlds import TENANTS, TEXTS, entries, entry
 
@@ -124,3 +128,25 @@ def test_a_malformed_key_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"namespace\.name"):
         table.set_slice("placement-0-0", SliceContent((entry("n.b"), entry("nodot"))))
     assert set(table.models) == {"n.a"}
+
+
+def test_what_is_remembered_of_users_is_forgotten_when_a_slice_changes() -> None:
+    table = Table()
+    destinations = Destinations(table, TableModelInfoRepository(table), LoadTimes())
+    table.set_slice("placement-0-0", SliceContent((entry("n.a"),)))
+    assert destinations.of_user(None, b"a:1") is destinations.of_user(None, b"a:1")
+    assert destinations.of_user(None, b"a:1").model.key == "n.a"
+    table.set_slice("placement-0-0", SliceContent((entry("n.b"),)))
+    assert destinations.of_user(None, b"a:1").model.key == "n.b"
+    table.remove_slice("placement-0-0")
+    with pytest.raises(Problem):
+        destinations.of_user(None, b"a:1")
+
+
+def test_a_tenant_header_and_a_prefix_of_the_id_are_not_taken_for_each_other() -> None:
+    table = Table()
+    destinations = Destinations(table, TableModelInfoRepository(table), LoadTimes())
+    table.set_slice("placement-0-0", SliceContent((entry("n.a"), entry("n.b", tenant="b"))))
+    assert destinations.of_user(None, b"a:b").model.key == "n.a"
+    assert destinations.of_user(b"b", b"a:b").model.key == "n.b"
+    assert destinations.of_user(None, b"b").model.key == "n.b"
