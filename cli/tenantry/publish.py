@@ -93,6 +93,8 @@ def resource_name(tenant: str) -> str:
 def _encoded(model: Any, sample: pd.DataFrame | None) -> tuple[bytes, str, ParityReport | None, str]:
     if isinstance(model, OnnxFile):
         return _checked_graph(model.content), "onnx", None, "an ONNX graph, published as it is"
+    if not hasattr(model, "predict"):
+        raise PublishError(f"{type(model).__name__} has no predict: publish a fitted estimator or pipeline")
     try:
         columns = columns_of(model, sample)
         converted = convert_checked(model, columns, sample)

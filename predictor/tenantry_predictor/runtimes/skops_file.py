@@ -80,6 +80,8 @@ def load(content: bytes) -> tuple[Any, Description]:
     with _translated(content), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # another version of scikit-learn: the comparison will tell
         model = skops.io.loads(content, trusted=list(TRUSTED))
+    if not hasattr(model, "predict"):
+        raise BadSkopsFile(f"the file holds {type(model).__name__}, which has no predict")
     check_content(model)
     return model, description or Description.of(columns_of(model), None)
 

@@ -99,7 +99,7 @@ def test_a_published_skops_file_and_a_graph_may_be_published_again(
         ("model.onnx", b"x", "not ONNX"),
         ("model.skops", b"x", "no skops file, or it is truncated"),
         ("model.pkl", b"x", "cannot be unpickled"),
-        ("model.joblib", pickle.dumps([1, 2]), "does not say how many columns"),
+        ("model.joblib", pickle.dumps([1, 2]), "list has no predict"),
     ],
 )
 def test_a_file_that_is_no_model_is_a_sentence(

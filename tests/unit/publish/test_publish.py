@@ -13,7 +13,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from tenantry.publish import (
     OnnxFile,
@@ -116,6 +116,11 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_an_estimator_that_is_not_fitted_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="is it fitted"):
         published(tmp_path, LinearRegression())
+
+
+def test_a_transformer_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match="StandardScaler has no predict"):
+        published(tmp_path, StandardScaler().fit(ROWS))
 
 
 def test_the_manifest_is_a_tenant_model_that_pins_the_digest(tmp_path: Path) -> None:

@@ -241,6 +241,10 @@ def test_a_zip_of_something_else_is_refused(loader: SkopsLoader, write: Write) -
     assert "no schema.json" in refused(loader, write(buffer.getvalue())).message
 
 
+def test_a_file_without_a_model_is_refused(loader: SkopsLoader, write: Write) -> None:
+    assert "has no predict" in refused(loader, write(skops.io.dumps({"no": "model"}))).message
+
+
 @pytest.mark.parametrize(("told", "sentence"), [(600 << 20, "unpacks to more than"), (1000, "corrupt")])
 def test_a_zip_bomb_is_refused(loader: SkopsLoader, write: Write, told: int, sentence: str) -> None:
     """Whether it tells its size, and is not unpacked, or tells a small one, and is unpacked no further."""
