@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tenantry_core.http import server
 from tenantry_predictor.app import Settings, build
+from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
 
 _MIB = 1024 * 1024
 
@@ -35,7 +36,7 @@ def main() -> None:
     serving = server.Settings(host=arguments.host, port=arguments.port, log_level=arguments.log_level)
     try:
         server.serve(partial(build, settings), serving)
-    except server.PortTaken as error:
+    except (server.PortTaken, CacheDirectoryUnusable) as error:
         sys.exit(str(error))
 
 

@@ -58,7 +58,7 @@ class Slot:
     """Everything of one predictor process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises OSError when the cache's folder cannot be used."""
+        """Raises CacheDirectoryUnusable."""
         self.settings = settings
         self.runtimes = Runtimes()
         limit = max(settings.cache_memory, settings.cache_disk)

@@ -118,8 +118,8 @@ def logarithm() -> bytes:
 
 
 def slow(rounds: int) -> bytes:
-    """As `linear` with the weight 1, after `rounds` products of 200 x 200 matrices."""
-    matrix = numpy_helper.from_array(np.eye(200, dtype=np.float32), "matrix")
+    """As `linear` with the weight 1, after `rounds` products of 300 x 300 matrices."""
+    matrix = numpy_helper.from_array(np.eye(300, dtype=np.float32), "matrix")
     nodes = [
         helper.make_node("ReduceSum", ["input"], ["scalar"], keepdims=0),
         helper.make_node("Mul", ["matrix", "scalar"], ["m0"]),

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tenantry_predictor.errors import LoadError
 from tenantry_predictor.repositories.base import Key, Source
@@ -29,6 +30,14 @@ class _Version:
     key: Key
     tag: str
     checked: float
+
+
+class _Trip(NamedTuple):
+    """What a flight loads."""
+
+    source: Source
+    anew: bool = False
+    """From the store, whatever is remembered of an unpinned artifact."""
 
 
 class LoadStatistics:
@@ -65,7 +74,7 @@ class CachedModelRepository:
         self._loader = loader
         self._clock = clock
         self._versions: OrderedDict[Source, _Version] = OrderedDict()
-        self._flights: Flights[Source, tuple[Entry, Loaded]] = Flights(self._fly, self)
+        self._flights: Flights[_Trip, tuple[Entry, Loaded]] = Flights(self._fly, self)
         self._checks: dict[Source, asyncio.Task[None]] = {}
 
     def peek(self, source: Source) -> Entry | None:
@@ -81,8 +90,8 @@ class CachedModelRepository:
             return entry, "hit"
         failure = self.failures.current(source)
         if failure is not None:
-            raise failure.error
-        entry, loaded = await self._flights.join(source)
+            raise failure.error.with_traceback(None)  # or it would grow with each time it is raised
+        entry, loaded = await self._flights.join(_Trip(source))
         return entry, loaded.origin
 
     def retry_after(self, source: Source) -> int:
@@ -98,7 +107,7 @@ class CachedModelRepository:
         if entry is not None:
             self.memory.hold(entry)
         else:
-            entry, _ = await self._flights.join(source)
+            entry, _ = await self._flights.join(_Trip(source, anew=True))
         entry.requests.setdefault(source.model, 0)
         if pinned:
             self.memory.pin(entry)
@@ -136,9 +145,11 @@ class CachedModelRepository:
         self._loader.close()
         self.memory.close()
 
-    async def _fly(self, source: Source, started: Callable[[], None]) -> tuple[Entry, Loaded]:
+    async def _fly(self, trip: _Trip, started: Callable[[], None]) -> tuple[Entry, Loaded]:
+        source = trip.source
+        known = None if trip.anew else self._versions.get(source)
         try:
-            loaded = await self._loader.load(source, started=started)
+            loaded = await self._loader.load(source, known.key.sha256 if known else "", started=started)
         except LoadError as error:
             self.statistics.failures += 1
             self.failures.record(source, error)
@@ -150,7 +161,7 @@ class CachedModelRepository:
     def _loaded(self, source: Source, loaded: Loaded) -> None:
         self.statistics.count(loaded)
         self.failures.forget(source)
-        if source.key is None:
+        if source.key is None and loaded.origin == "miss":
             self._remember(source, Key(source.tenant, loaded.sha256, source.format), loaded.tag)
 
     # Unpinned sources
@@ -176,7 +187,7 @@ class CachedModelRepository:
         version.checked = self._clock()
         with suppress(LoadError):
             if await self._loader.tag(source) != version.tag:
-                self.release(await self._flights.join(source))
+                self.release(await self._flights.join(_Trip(source, anew=True)))
 
 
 def _dispose(model: LoadedModel) -> None:

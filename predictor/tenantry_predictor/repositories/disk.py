@@ -29,6 +29,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FileKey = tuple[str, str]
 
 
+class CacheDirectoryUnusable(Exception):
+    """The folder cannot be made or written. The message is a sentence for the user."""
+
+
 @dataclass(slots=True)
 class _File:
     size: int
@@ -45,7 +49,7 @@ class DiskTier:
     """LRU by file size. Thread-safe; files that are being read are not removed."""
 
     def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int) -> None:
-        """`limit_bytes` bounds one artifact, kept or not. Raises OSError."""
+        """`limit_bytes` bounds one artifact, kept or not. Raises CacheDirectoryUnusable."""
         self._models = directory / "models"
         self._budget = budget_bytes
         self._limit = limit_bytes
@@ -53,9 +57,12 @@ class DiskTier:
         self._files: OrderedDict[_FileKey, _File] = OrderedDict()
         self._counter = 0
         self.used_bytes = 0
-        self._models.mkdir(parents=True, exist_ok=True)
-        self._temporary, self._hold = _claim(directory / "tmp")
-        self._adopt()
+        try:
+            self._models.mkdir(parents=True, exist_ok=True)
+            self._temporary, self._hold = _claim(directory / "tmp")
+            self._adopt()
+        except OSError as error:
+            raise CacheDirectoryUnusable(f"{directory} cannot hold the cache: {error.strerror}.") from error
 
     def stage(self) -> Staged:
         """A temporary file to fetch into; `discard` it in any case, also after `keep`."""

@@ -47,15 +47,24 @@ class ArtifactLoader:
         self._opens: dict[str, Lanes] = {}
 
     async def load(
-        self, source: Source, *, spare_disk: bool = False, started: Callable[[], object] = lambda: None
+        self,
+        source: Source,
+        known: str = "",
+        *,
+        spare_disk: bool = False,
+        started: Callable[[], object] = lambda: None,
     ) -> Loaded:
         """Raises LoadError. With `spare_disk` nothing in the disk tier makes room for it.
 
+        `known` is the digest that an unpinned source had when its store was last asked: from the disk it
+        is as good, from the store any digest is.
+
         `started` is called when the first thread takes it up; until then it may be cancelled.
         """
-        if source.sha256:
+        digest = source.sha256 or known
+        if digest:
             opens = self._opens_of(source.format)
-            loaded = await opens.run(source.tenant, lambda: self._from_disk(source), started=started)
+            loaded = await opens.run(source.tenant, lambda: self._from_disk(source, digest), started=started)
             if loaded is not None:
                 return loaded
         staged = self._stage()
@@ -74,16 +83,16 @@ class ArtifactLoader:
             lanes.close()
         self._disk.close()
 
-    def _from_disk(self, source: Source) -> Loaded | None:
+    def _from_disk(self, source: Source, digest: str) -> Loaded | None:
         begun = time.perf_counter()
-        with self._disk.read(source.tenant, source.sha256) as path:
+        with self._disk.read(source.tenant, digest) as path:
             if path is None:
                 return None
             try:
                 model = self._open(source.format, path)
             except FileNotFoundError:  # another predictor shares the folder and made room
                 return None
-        return Loaded(model, source.sha256, "", "disk", time.perf_counter() - begun)
+        return Loaded(model, digest, "", "disk", time.perf_counter() - begun)
 
     async def _from_store(
         self, source: Source, staged: Staged, spare_disk: bool, started: Callable[[], object]

@@ -128,7 +128,7 @@ def test_a_hundred_cold_requests_are_one_load(predictor: PredictorProcess, put: 
 
 
 def test_a_deadline_is_kept(predictor: PredictorProcess, put: Put) -> None:
-    model = put(graphs.slow(3000))
+    model = put(graphs.slow(200))
     late = predictor.predict(model | {"Tenantry-Timeout": "20ms"}, [[1]])
     assert late.status_code == 504
     assert problem(late)["reason"] == "DeadlineExceeded"
@@ -138,7 +138,7 @@ def test_a_deadline_is_kept(predictor: PredictorProcess, put: Put) -> None:
 
 
 def test_a_dear_prediction_holds_up_no_cheap_one(predictor: PredictorProcess, put: Put) -> None:
-    dear, cheap = put(graphs.slow(3000), "dear"), put(graphs.linear([1, 1]), "cheap", tenant="globex")
+    dear, cheap = put(graphs.slow(200), "dear"), put(graphs.linear([1, 1]), "cheap", tenant="globex")
     for _ in range(3):
         dear_seconds = predictor.predict(dear, [[1]]).elapsed.total_seconds()
         predictor.predict(cheap, [[1, 1]])
@@ -152,7 +152,7 @@ def test_a_dear_prediction_holds_up_no_cheap_one(predictor: PredictorProcess, pu
 
 
 def test_work_for_a_client_that_left_is_dropped(predictor: PredictorProcess, put: Put) -> None:
-    model = put(graphs.slow(3000))
+    model = put(graphs.slow(200))
     predictor.predict(model, [[1]])
     before = predictor.slot()
     clients = []

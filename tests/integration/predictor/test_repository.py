@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,46 @@ def test_tokens(tmp_path: Path) -> None:
             assert (refused.status_code, problem(refused)["reason"]) == (401, "Unauthorized")
         assert predictor.http.get("/v2/health/ready").status_code == 200
         assert predictor.http.get("/metrics").status_code == 200
+
+
+def test_what_is_in_use_is_not_evicted(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+
+    def put(name: str, data: bytes) -> dict[str, str]:
+        (folder / name).write_bytes(data)
+        return model(name, f"file://{folder}/{name}", graphs.digest(data), tenant=name)
+
+    dear = put("dear", graphs.slow(200))
+    others = [put(f"other{i}", graphs.linear([i], padding=1 << 20)) for i in range(1, 6)]
+    flags = ["--prefix", f"file://{folder}/", "--cache-memory", str(5 << 20)]
+    with PredictorProcess(tmp_path / "slot", *flags) as predictor, ThreadPoolExecutor(4) as threads:
+        predictor.predict(dear, [[1]])
+        under_way = [threads.submit(predictor.predict, dear, [[i]]) for i in range(4)]
+        wait_for(lambda: predictor.slot().get("inFlight"), 5, "the dear predictions are under way")
+        for i, other in enumerate(others, start=1):
+            assert predictor.predict(other, [[1]]).json() == [float(i)]
+        assert [future.result().json() for future in under_way] == [[float(i)] for i in range(4)]
+        assert predictor.slot()["usedBytes"] <= 5 << 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--cache-dir", "/proc/none"], "/proc/none cannot hold the cache"),
+        (["--cache-memory", "1GB"], "'1GB' is no number of bytes"),
+        (["--ready-after", "soon"], "no number of seconds"),
+        (["--token-file", "/nowhere"], "--token-file /nowhere"),
+        (["--token-file", "/dev/null"], "holds no token"),
+    ],
+)
+def test_what_cannot_start_says_why(tmp_path: Path, flags: list[str], sentence: str) -> None:
+    command = [sys.executable, "-m", "tenantry_predictor", "--slot", "s", "--port", "0"]
+    command += ["--cache-dir", str(tmp_path), *flags]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_restart_after_a_kill_finds_the_disk_warm(tmp_path: Path) -> None:

@@ -283,6 +283,22 @@ def test_unpinned_artifact_outlives_its_store(bench: Bench) -> None:
     run(scenario)
 
 
+def test_unpinned_artifact_is_found_on_the_disk(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "cache", memory=100_000)
+    source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
+    others = [bench.source(f"{i}.onnx", graphs.linear([i]), "globex") for i in range(4)]
+
+    async def scenario() -> None:
+        await get(bench, source)
+        for other in others:
+            await get(bench, other)
+        assert (await get(bench, source))[1] == "disk"
+        assert bench.store.fetches.count(source.uri) == 1
+        bench.cache.close()
+
+    run(scenario)
+
+
 def test_resolving_fetches_anew(bench: Bench) -> None:
     source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
 
