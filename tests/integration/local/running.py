@@ -109,6 +109,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def descendants(pid: int) -> list[int]:
+    """Every process below this one, as the kernel knows them now."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
 def processes_of(state: Path) -> list[int]:
     """Every process whose command line names the state directory."""
     found = []

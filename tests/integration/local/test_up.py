@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
+import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from integration import artifacts
-from integration.local.running import Up, is_alive, processes_of
+from integration.local.running import Up, descendants, is_alive, processes_of
 from integration.waiting import wait_for
 from load.generator import measure
 from load.result import Result
@@ -189,14 +192,24 @@ def test_a_pool_grows_shrinks_and_rolls_without_a_failed_request(up: Up, shell: 
     shell("delete", "tm", "pooled")
 
 
-def test_kill_9_leaves_nothing_behind_and_a_restart_restores_everything(state: Path, tenantry: Shell) -> None:
+def test_kill_9_leaves_nothing_behind_and_a_restart_restores_everything(
+    state: Path, tenantry: Shell, tmp_path: Path
+) -> None:
     with Up(state, "--slots", "1") as up:
         tenantry("apply", "-f", "-", stdin=up.manifest("kept", 2.0))
         up.wait_for_answer("kept", 2.0)
-        parts = [up.pid("router"), up.pid("default-0")]
+        # A model without a graph is held by a process that the predictor started.
+        model = tmp_path / "worker.joblib"
+        joblib.dump(_without_a_graph(), model)
+        published = tenantry("publish", model, "--tenant", "worker", "--apply")
+        assert published.code == 0, published.err
+        wait_for(lambda: up.predict("worker").is_success, 60.0, "the worker answers")
+
+        parts = descendants(up.told["pid"])
+        assert {up.pid("router"), up.pid("default-0")} < set(parts)
         os.kill(up.told["pid"], signal.SIGKILL)
-        wait_for(lambda: not any(is_alive(pid) for pid in parts), 5.0, "the parts die with it")
-        wait_for(lambda: processes_of(state) == [], 5.0, "nothing of it is left")
+        wait_for(lambda: not any(is_alive(pid) for pid in parts), 10.0, "all parts die with it")
+        assert processes_of(state) == []
 
         up.start()
         assert up.ready_slots() == ["default-0"]
@@ -230,6 +243,11 @@ def test_models_may_lie_below_an_allowed_prefix(state: Path, tenantry: Shell, tm
     with Up(state, "--allow", f"file://{allowed}") as up:
         up.wait_for_answer("outside", 2.0)
         assert up.ready_slots() == ["default-0"]  # the number of slots stays as it was
+
+
+def _without_a_graph() -> HistGradientBoostingRegressor:
+    rows = np.arange(200.0).reshape(-1, 1)
+    return HistGradientBoostingRegressor(max_iter=5).fit(rows, rows[:, 0] % 7)
 
 
 def _kill_and_wait(up: Up, role: str) -> None:
