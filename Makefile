@@ -42,9 +42,9 @@ wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a
 bench: $(INSTALLED) ## Requests a second and CPU per request of one hop, next to nginx
 	$(PYTHON) benchmarks/hop.py
 
-lock: $(UV) ## Write requirements.lock anew from pyproject.toml
+lock: $(UV) ## Bring requirements.lock in line with pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
-	  --no-header --universal --python-version 3.11 --upgrade --quiet -o requirements.lock
+	  --no-header --universal --python-version 3.11 --quiet -o requirements.lock
 
 $(VENV)/bin/uv: | $(INSTALLED)
 	$(PYTHON) -m pip install --quiet uv
