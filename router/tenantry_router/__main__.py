@@ -51,7 +51,9 @@ def _feed(snapshot: Path, namespace: str) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     token = _first_token(arguments.token_file)
-    settings = Settings(arguments.snapshot, arguments.default_timeout, token)
+    settings = Settings(
+        arguments.snapshot, arguments.default_timeout, token, fed=arguments.feed_namespace is not None
+    )
     serving = server.Settings(
         host=arguments.host,
         port=arguments.port,

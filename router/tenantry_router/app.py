@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
+from tenantry_core.problems import Problem
 from tenantry_router.endpoint import Predictions
 from tenantry_router.explain import explain
 from tenantry_router.identity import Caller, caller
@@ -92,6 +93,9 @@ def _add_health(app: FastAPI, router: Router) -> None:
 
     @app.get("/v2/health/ready", summary="Can the router serve what it knows?")
     async def ready() -> dict[str, Any]:
+        if not router.is_ready():
+            sentence = "No placement has been read yet: the API server could not be reached."
+            raise Problem(503, sentence, reason="NotFed", retry_after=1)
         state = router.follower.source
         return {
             "ready": True,

@@ -49,6 +49,7 @@ def _why_slot(router: Router, destination: Destination) -> dict[str, Any]:
     first = choices[0] if choices else None
     return {
         "version": target.version,
+        "otherVersions": [other.version for other in model.targets if other is not target],
         "pool": model.entry.pool,
         "placement": list(order or target.slots),
         "slot": first.slot.name if first else None,

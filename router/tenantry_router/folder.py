@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 500
 """Milliseconds, where no notification comes first."""
-_SETTLE = 10
+_SETTLE = 50
 """Milliseconds without a further notification before the files are looked at..."""
-_SETTLE_AT_MOST = 100
+_SETTLE_AT_MOST = 200
 """...but no longer than this, however busy the writer is."""
 
 _Stamp = tuple[int, int, int]
@@ -47,6 +47,15 @@ class Follower:
 
     async def follow(self) -> None:
         """Look again whenever something changes, until cancelled."""
+        try:
+            await self._follow_notifications()
+        except OSError as error:  # the system has a limit on watches, and others may have used it up
+            logger.warning("%s is looked at twice a second, for lack of notifications: %s", self._path, error)
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_EVERY / 1000)
+
+    async def _follow_notifications(self) -> None:
         watch = awatch(
             self._path,
             watch_filter=_is_whole_file,
@@ -64,7 +73,7 @@ class Follower:
         self._take(self._path / ADDRESSES, self._take_addresses)
         self._take(self._path / SOURCE, self._take_source)
         if not (self._path / SLICES).is_dir():
-            return  # a folder that is not there says nothing about its slices
+            return  # a folder that is gone says nothing about its slices
         names = self._folder.slice_names()
         for name in names:  # before removals: a model may have moved to another slice
             if self._take(self._slice_path(name), partial(self._take_slice, name)):

@@ -85,7 +85,10 @@ class ModelNames:
         visible = {m.key: m for m in every if caller.tenant in (None, m.tenant)}
         if not visible:
             raise Problem(
-                403, f"Model {name!r} is not one of tenant {caller.tenant!r}.", reason="AnotherTenants"
+                403,
+                f"Model {name!r} is not one of tenant {caller.tenant!r}. "
+                "(Tenantry-User is written as tenant:user where there is no Tenantry-Tenant.)",
+                reason="AnotherTenants",
             )
         if len(visible) > 1:
             raise Problem(

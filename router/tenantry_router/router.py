@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ from tenantry_router.health import Prober
 from tenantry_router.model_info import ModelInfoRepository, ModelNames, TableModelInfoRepository
 from tenantry_router.table import Table
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -27,6 +32,8 @@ class Settings:
     """Seconds for a request where neither the client nor the model says how long."""
     token: bytes = b""
     """Sent to predictors; empty: none."""
+    fed: bool = False
+    """The folder is fed from elsewhere: while it is empty it says nothing yet."""
 
 
 class Router:
@@ -43,11 +50,18 @@ class Router:
         self.follower = Follower(settings.snapshot, self.table, self.fleet)
         metrics.show(self.table, self.fleet, lambda: self.follower.source)
 
+    def is_ready(self) -> bool:
+        """Whether there is anything to serve by: one that was never fed would call every model unknown."""
+        source = self.follower.source
+        return not self.settings.fed or bool(self.table.models) or (source is not None and source.connected)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The folder has been read, and is followed until the end."""
         self.settings.snapshot.mkdir(parents=True, exist_ok=True)
         await self.follower.look()
+        gc.collect()
+        gc.freeze()  # or every full collection would walk the whole table, for a tenth of a second
         prober = Prober(self.fleet, self.forwarder.health)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -55,11 +69,20 @@ class Router:
                     tasks.create_task(job)
                     for job in (self.follower.follow(), prober.run(), self.forwarder.watch_deadlines())
                 ]
+                for job in jobs:
+                    job.add_done_callback(_end_with_it)
                 yield
                 for job in jobs:
                     job.cancel()
         finally:
             self.fleet.close()
+
+
+def _end_with_it(job: asyncio.Task[None]) -> None:
+    """A router that no longer follows the folder must not go on as if it did: let it be started again."""
+    if not job.cancelled() and job.exception() is not None:
+        logger.critical("the router ends: a part of it has failed", exc_info=job.exception())
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _connect(address: SlotAddress) -> Pool:

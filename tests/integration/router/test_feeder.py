@@ -224,6 +224,26 @@ def test_a_refusal_by_the_api_server_empties_nothing(namespace: Namespace, snaps
         assert not is_connected(snapshot)
 
 
+def test_a_router_that_was_never_fed_is_not_ready_until_it_is(
+    namespace: Namespace, snapshot: SnapshotFolder
+) -> None:
+    environment = {"KUBECONFIG": str(namespace.plane.kubeconfig)}
+    namespace.plane.stop_api()
+    try:
+        with start_router(
+            snapshot.path, "--feed-namespace", namespace.name, environment=environment
+        ) as router:
+            answer = http.get(f"{router.url}/v2/health/ready")
+            assert (answer.status_code, answer.json()["reason"]) == (503, "NotFed")
+            namespace.plane.start_api()
+            wait_until(
+                lambda: http.get(f"{router.url}/v2/health/ready").status_code == 200, SOON, "it is ready"
+            )
+    finally:
+        if not namespace.plane.api_server.is_running:
+            namespace.plane.start_api()
+
+
 def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
     namespace: Namespace, snapshot: SnapshotFolder
 ) -> None:

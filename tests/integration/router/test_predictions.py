@@ -228,6 +228,9 @@ def test_targets_share_by_weight_and_a_user_keeps_its_version(client: httpx.Clie
     first = [version(user) for user in range(200)]
     assert 25 <= first.count("2") <= 80
     assert [version(user) for user in range(50)] == first[:50]
+    explained = client.get("/explain/canary:0").json()
+    assert (explained["version"][0], explained["otherVersions"][0][0]) in {("1", "2"), ("2", "1")}
+    assert explained["version"][0] == first[0]
     named = client.post(f"/v2/models/canary/versions/{'2' * 12}/infer", json={})
     assert route(named)["version"] == "2" * 12
 

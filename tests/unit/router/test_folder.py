@@ -216,3 +216,20 @@ def test_requests_are_let_through_between_two_files(world: World) -> None:
     run(scenario())
     assert len(world.models) == 50
     assert len(set(sizes)) > 25
+
+
+def test_without_notifications_the_folder_is_looked_at_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("OS file watch limit reached.")
+
+    monkeypatch.setattr("watchfiles.main.RustNotify", refuse)
+
+    async def scenario() -> None:
+        async with following(world):
+            for key in ("n.a", "n.b"):
+                world.folder.write_slice("placement-0-0", slice_of(key))
+                await until(lambda key=key: world.models == {key})  # type: ignore[misc]
+
+    run(scenario())
