@@ -48,8 +48,11 @@ class LocalActuator:
             self._store.write_status(name, pool.metadata.uid, msgspec.to_builtins(status))
 
     async def run_slots(self, pool: PredictorPool, slots: Sequence[str]) -> None:
-        with _disk():
-            self._slots.run(pool, slots)
+        try:
+            with _disk():
+                self._slots.run(pool, slots)
+        except ValueError as error:  # a file that somebody wrote past the validation
+            raise ActuatorUnavailable(f"PredictorPool {pool.name!r} cannot run: {error}") from error
 
     async def remove_pool(self, name: str) -> None:
         with _disk():
