@@ -10,6 +10,8 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from rich.console import Console
+
 from tenantry import tables
 from tenantry.up import LocalSystem, UpOptions
 
@@ -21,7 +23,9 @@ async def serve(options: UpOptions) -> None:
     _log_to(system.directory.log("operator"))
     print(f"starting on {system.directory.path} ...", file=sys.stderr)
     starting = asyncio.create_task(system.start())
-    if not await _before(starting, asked_to_stop):
+    with Console(stderr=True).status("waiting for router and predictors"):
+        is_up = await _before(starting, asked_to_stop)
+    if not is_up:
         print("stopped before it was up", file=sys.stderr)
         return
     print(_summary(system), flush=True)
