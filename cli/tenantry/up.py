@@ -18,6 +18,7 @@ from typing import Any, Self
 import httpx
 
 from tenantry.running import announced
+from tenantry_core.artifacts import ArtifactRefused, check_uri
 from tenantry_core.resources import API_VERSION, PredictorPool, from_manifest
 from tenantry_core.snapshot import AddressBook, SnapshotFolder, SourceState
 from tenantry_operator.definitions import definitions
@@ -116,6 +117,7 @@ class LocalSystem:
         Raises UpError, AlreadyRunning or StateError for what cannot be done, then nothing is left running.
         """
         allowed = _checked_prefixes(self._options.allow)
+        _check_nameable(self.directory)
         self.directory.create()
         self._held.enter_context(self.directory.running())
         try:
@@ -226,6 +228,18 @@ class LocalSystem:
                 raise UpError(
                     f"the {task.get_name()} cannot go on ({error}): read {self.directory.log('operator')}"
                 ) from error
+
+
+def _check_nameable(directory: StateDirectory) -> None:
+    """Artifacts are named by URI, and a URI may not hold everything that a path may."""
+    prefix = directory.models_prefix
+    try:
+        check_uri(f"{prefix}any.onnx", [prefix], namespace="", tenant="")
+    except ArtifactRefused as error:
+        raise UpError(
+            f"models below {directory.path} could not be named by a URI: choose a --state without spaces, "
+            "'?', '#', '%' and '\\'"
+        ) from error
 
 
 def _check_port(port: int) -> None:

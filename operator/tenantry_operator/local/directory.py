@@ -36,7 +36,7 @@ class StateDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = path.expanduser().resolve()
         self.lock = self.path / "lock"
         self.up = self.path / "up.json"
         self.token = self.path / "token"

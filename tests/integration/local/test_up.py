@@ -130,6 +130,7 @@ def test_a_second_up_on_the_same_state_is_refused(up: Up, shell: Shell) -> None:
         (["--allow", "file:///no/such/folder"], "there is no folder /no/such/folder"),
         (["--allow", "/models"], "/models/ is no storage prefix"),
         (["--state", "/proc/nothing"], "choose another with --state"),
+        (["--state", "a folder"], "choose a --state without spaces"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once(
