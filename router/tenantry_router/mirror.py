@@ -67,7 +67,6 @@ class _Port(msgspec.Struct):
 
 
 class _Labels(msgspec.Struct):
-    name: str
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -79,7 +78,7 @@ class _EndpointSlice(msgspec.Struct, rename="camel"):
 
 
 class AddressMirror:
-    """A `Sink` for the EndpointSlices of pools' headless Services."""
+    """A `Sink` for EndpointSlices of pools' headless Services. One that cannot be read stays as it was."""
 
     def __init__(self, folder: SnapshotFolder) -> None:
         self._folder = folder
@@ -90,18 +89,26 @@ class AddressMirror:
             self._book = AddressBook()
 
     def replace(self, objects: Sequence[bytes]) -> None:
-        decoded = [msgspec.json.decode(data, type=_EndpointSlice) for data in objects]
-        self._slices = {item.metadata.name: item for item in decoded}
+        present = {_name(data) for data in objects}
+        self._slices = {name: item for name, item in self._slices.items() if name in present}
+        for data in objects:
+            self._read(data)
         self._write()
 
     def put(self, data: bytes) -> None:
-        item = msgspec.json.decode(data, type=_EndpointSlice)
-        self._slices[item.metadata.name] = item
+        self._read(data)
         self._write()
 
     def remove(self, name: str) -> None:
         self._slices.pop(name, None)
         self._write()
+
+    def _read(self, data: bytes) -> None:
+        name = _name(data)
+        try:
+            self._slices[name] = msgspec.json.decode(data, type=_EndpointSlice)
+        except msgspec.DecodeError as error:
+            logger.error("EndpointSlice %s cannot be read and is ignored: %s", name, error)
 
     def _write(self) -> None:
         book = address_book(self._slices.values(), self._book)

@@ -24,6 +24,9 @@ from tenantry_router.table import Table
 
 logger = logging.getLogger(__name__)
 
+_CONNECTIONS = 256
+"""To one slot. Each carries one request: those that wait for a load must leave enough for the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -86,4 +89,4 @@ def _end_with_it(job: asyncio.Task[None]) -> None:
 
 
 def _connect(address: SlotAddress) -> Pool:
-    return Pool(address.host, address.ports[PREDICTOR_PORT])
+    return Pool(address.host, address.ports[PREDICTOR_PORT], max_connections=_CONNECTIONS)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenantry_core.http.metrics import metrics_response
 from tenantry_core.slices import Entry, SliceContent
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder, SourceState
-from tenantry_router import metrics
 from tenantry_router.fleet import Fleet
 from tenantry_router.folder import Follower
 from tenantry_router.table import Table
@@ -48,7 +48,10 @@ def slice_of(*keys: str) -> SliceContent:
 
 
 def corrupt_files() -> float:
-    return metrics.CORRUPT_FILES._values[metrics.CORRUPT_FILES._index]
+    lines = metrics_response().body.decode().splitlines()
+    return next(
+        float(line.split()[1]) for line in lines if line.startswith("tenantry_router_corrupt_files_total ")
+    )
 
 
 def test_everything_that_is_there_is_read_at_once(world: World) -> None:

@@ -122,6 +122,17 @@ def test_an_endpointslice_without_endpoints_is_read(folder: SnapshotFolder) -> N
     assert hosts(folder) == {}
 
 
+def test_an_endpointslice_that_cannot_be_read_stays_as_it_was(
+    folder: SnapshotFolder,
+) -> None:
+    mirror = AddressMirror(folder)
+    mirror.replace([endpoints("a", endpoint("10.0.0.1")), endpoints("b", endpoint("10.0.0.2", slot="p-1"))])
+    broken = json.dumps({"metadata": {"name": "a"}, "endpoints": 7}).encode()
+    mirror.replace([broken, endpoints("b", endpoint("10.0.0.3", slot="p-1"))])
+    mirror.put(broken)
+    assert hosts(folder) == {"p-0": ("10.0.0.1", True), "p-1": ("10.0.0.3", True)}
+
+
 def test_addresses_of_before_stay_until_a_list_is_complete(folder: SnapshotFolder) -> None:
     folder.write_addresses(AddressBook((SlotAddress("p-0", "p", "10.0.0.1", {"http": 80}),)))
     mirror = AddressMirror(folder)
