@@ -27,7 +27,6 @@ Job = Callable[[Entry], bytes]
 
 _INLINE_SECONDS = 0.002
 """What the event loop may be held up by one prediction."""
-_SMOOTHING = 0.2
 _THREADS = 4
 _THREADS_PER_TENANT = 2
 
@@ -69,16 +68,12 @@ class DataPlane:
         if entry is None or not _is_cheap(entry, call.body_bytes):
             self._answer_later(call, reply, begun)
             return
-        if asyncio.get_running_loop().time() > call.deadline:
-            self._metrics.failed(call.source.tenant, _LATE.status, begun)
-            raise _LATE
         try:
-            body = call.job(entry)
+            body = self._run(entry, call)
         except Problem as problem:
             self._metrics.failed(call.source.tenant, problem.status, begun)
             raise
         seconds = time.perf_counter() - begun
-        self._ran(entry, call, seconds)
         self._metrics.answered(call.source.tenant, "hit", seconds)
         timing = (_SERVER_TIMING, b"predict;dur=%.3f" % (seconds * 1000))
         reply.send(Response(200, (_JSON, _HIT, timing), body))
@@ -171,7 +166,7 @@ class DataPlane:
         )
 
     def _run(self, entry: Entry, call: Call) -> bytes:
-        """In a thread."""
+        """In the event loop's thread or in another one."""
         if time.monotonic() > call.deadline:
             raise _LATE
         begun = time.perf_counter()
@@ -183,9 +178,7 @@ class DataPlane:
         self.busy_seconds += seconds
         model = call.source.model
         entry.requests[model] = entry.requests.get(model, 0) + 1
-        cost = seconds / (call.body_bytes + 1)
-        known = entry.seconds_per_byte
-        entry.seconds_per_byte = cost if known is None else known + _SMOOTHING * (cost - known)
+        entry.cost.record(call.body_bytes, seconds)
 
     def _fail(self, call: Call, problem: Problem, begun: float) -> Response:
         self._metrics.failed(call.source.tenant, problem.status, begun)
@@ -198,9 +191,7 @@ def _drop(task: asyncio.Task[None]) -> None:
 
 
 def _is_cheap(entry: Entry, body_bytes: int) -> bool:
-    """By the cost of a byte so far: a body larger than any before is rather taken for too dear."""
-    cost = entry.seconds_per_byte
-    return cost is not None and not entry.model.blocks and cost * body_bytes < _INLINE_SECONDS
+    return not entry.model.blocks and entry.cost.estimate(body_bytes) < _INLINE_SECONDS
 
 
 def _probe(entry: Entry) -> bool:

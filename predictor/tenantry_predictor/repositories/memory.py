@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from tenantry_predictor.repositories.base import Key
+from tenantry_predictor.repositories.cost import Cost
 from tenantry_predictor.runtimes.base import LoadedModel
 from tenantry_predictor.tables import TableReader
 
@@ -14,13 +15,13 @@ class Entry:
     """A loaded model and what is known of its use. `users` counts the calls that hold it."""
 
     __slots__ = (
+        "cost",
         "key",
         "load_seconds",
         "model",
         "pinned",
         "requests",
         "resident",
-        "seconds_per_byte",
         "size_bytes",
         "table",
         "users",
@@ -38,8 +39,7 @@ class Entry:
         """In the tier. One that is not is closed when its last user leaves it."""
         self.requests: dict[str, int] = {}
         """Predictions by model key: two models of a tenant may share their bytes."""
-        self.seconds_per_byte: float | None = None
-        """Time of a prediction for each byte of its body, smoothed; None before the first."""
+        self.cost = Cost()
 
 
 class MemoryTier:
