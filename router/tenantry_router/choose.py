@@ -67,8 +67,9 @@ def _by_hash(order: Sequence[str], slots: Mapping[str, Slot], tried: Collection[
     usable = _usable(order, slots, tried)
     if not usable:
         return None
-    limit = max(ALWAYS_ALLOWED, LOAD_BOUND * (1 + sum(slot.in_flight for slot in usable)) / len(usable))
-    chosen = next(slot for slot in usable if slot.in_flight < limit)
+    loads = [slot.upstream.in_flight for slot in usable]
+    limit = max(ALWAYS_ALLOWED, LOAD_BOUND * (1 + sum(loads)) / len(loads))
+    chosen = next(slot for slot, load in zip(usable, loads, strict=True) if load < limit)
     if chosen is not usable[0]:
         return Choice(chosen, OVERLOAD)
     return Choice(chosen, PRIMARY if chosen.name == order[0] else FAILOVER)
@@ -101,8 +102,5 @@ def _beyond_placement(
 
 
 def _usable(names: Iterable[str], slots: Mapping[str, Slot], tried: Collection[str]) -> list[Slot]:
-    return [
-        slot
-        for name in names
-        if (slot := slots.get(name)) is not None and slot.available and name not in tried
-    ]
+    found = [slots[name] for name in names if name in slots and name not in tried]
+    return [slot for slot in found if slot.ready and not slot.ejected]
