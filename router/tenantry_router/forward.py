@@ -28,7 +28,7 @@ _ATTEMPTS = 2
 _COPIED = frozenset({CONTENT_TYPE, INFERENCE_HEADER, b"retry-after"})
 """Fields of a predictor's answer that a client gets as they are."""
 _LOADED = frozenset({b"miss", b"disk"})
-_ELSEWHERE = frozenset({"Overloaded", "StorageUnavailable"})
+_ELSEWHERE = frozenset({"Busy", "StorageUnavailable"})
 """Reasons of a 503 that speak of the slot and not of the model: on another slot it may be warm."""
 _NO_ARTIFACT = "ArtifactNotFound"
 

@@ -272,7 +272,7 @@ def test_a_predictor_that_refuses_the_token_is_no_refusal_of_the_client(client: 
     problem(client.post("/predict/acme:1", json={"status": 401}), 502, "TokenRefused")
 
 
-@pytest.mark.parametrize("orders", [{"break": True}, {"status": 503, "answer": {"reason": "Overloaded"}}])
+@pytest.mark.parametrize("orders", [{"break": True}, {"status": 503, "answer": {"reason": "Busy"}}])
 def test_what_one_slot_fails_another_answers(client: httpx.Client, orders: dict[str, Any]) -> None:
     primary = route(client.post("/predict/acme:42", json=ROWS))["slot"]
     response = client.post("/predict/acme:42", json=orders | {"on": primary})
