@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ Open = Callable[[str, Path], LoadedModel]
 _FETCHES = 64
 _FETCHES_PER_TENANT = 2
 _OPENS = 2
-"""Of one format: opening is work for the processor, and a slot has one."""
+"""At a time, of one format: opening is work for the processor, and a slot has one."""
+_DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,19 @@ class Loaded:
 
 
 class ArtifactLoader:
-    """Fetches and opens, a few at a time. Each store has threads of its own, each tenant a share of them."""
+    """Fetches and opens, a few at a time.
+
+    Each store and format has threads of its own, and each tenant a share of them: a store that hangs and a
+    format that is slow to open (skops takes up to a second) hold up nobody else.
+    """
 
     def __init__(self, stores: Mapping[str, ModelRepository], disk: DiskTier, open_model: Open) -> None:
         """`stores` by URI scheme."""
         self._stores = stores
         self._disk = disk
-        self._open = open_model
-        self._fetches = {scheme: Lanes(f"fetch-{scheme}", _FETCHES, _FETCHES_PER_TENANT) for scheme in stores}
-        self._opens: dict[str, Lanes] = {}
+        self._open_model = open_model
+        self._lanes: dict[tuple[str, str], Lanes] = {}
+        self._opening: dict[str, threading.Semaphore] = {}
 
     async def load(
         self,
@@ -63,15 +69,15 @@ class ArtifactLoader:
         """
         digest = source.sha256 or known
         if digest:
-            opens = self._opens_of(source.format)
-            loaded = await opens.run(source.tenant, lambda: self._from_disk(source, digest), started=started)
+            lanes = self._lanes_of(_DISK, source.format, _OPENS, 1)
+            loaded = await lanes.run(source.tenant, lambda: self._from_disk(source, digest), started=started)
             if loaded is not None:
                 return loaded
-        staged = self._stage()
-        try:
-            return await self._from_store(source, staged, spare_disk, started)
-        finally:
-            staged.discard()
+        store, lanes = self._store(source)
+        opening = self._opening.setdefault(source.format, threading.Semaphore(_OPENS))
+        return await lanes.run(
+            source.tenant, lambda: self._from_store(source, store, opening, spare_disk), started=started
+        )
 
     async def tag(self, source: Source) -> str:
         """The store's tag of what is there now. Raises LoadError."""
@@ -79,9 +85,11 @@ class ArtifactLoader:
         return await lanes.run(source.tenant, lambda: store.tag(source))
 
     def close(self) -> None:
-        for lanes in (*self._fetches.values(), *self._opens.values()):
+        for lanes in self._lanes.values():
             lanes.close()
         self._disk.close()
+
+    # In threads
 
     def _from_disk(self, source: Source, digest: str) -> Loaded | None:
         begun = time.perf_counter()
@@ -89,51 +97,54 @@ class ArtifactLoader:
             if path is None:
                 return None
             try:
-                model = self._open(source.format, path)
+                model = self._open_model(source.format, path)
             except FileNotFoundError:  # another predictor shares the folder and made room
                 return None
         return Loaded(model, digest, "", "disk", time.perf_counter() - begun)
 
-    async def _from_store(
-        self, source: Source, staged: Staged, spare_disk: bool, started: Callable[[], object]
+    def _from_store(
+        self, source: Source, store: ModelRepository, opening: threading.Semaphore, spare_disk: bool
     ) -> Loaded:
-        store, lanes = self._store(source)
-
-        def fetch() -> tuple[str, float]:
-            begun = time.perf_counter()
+        begun = time.perf_counter()
+        try:
+            staged = self._disk.stage()
+        except OSError as error:
+            raise StorageUnavailable(f"The disk cache takes no new file: {error.strerror}.") from error
+        try:
             tag = store.fetch(source, staged.write)
             _check_digest(source, staged)
-            return tag, time.perf_counter() - begun
-
-        def open_and_keep() -> tuple[LoadedModel, float]:
-            begun = time.perf_counter()
-            model = self._open(source.format, staged.path)
+            fetched = time.perf_counter() - begun
+            with opening:
+                begun = time.perf_counter()
+                model = self._open(source, staged)
             self._disk.keep(source.tenant, staged, evict=not spare_disk)
-            return model, time.perf_counter() - begun
+            return Loaded(model, staged.sha256, tag, "miss", fetched + time.perf_counter() - begun)
+        finally:
+            staged.discard()
 
-        tag, fetching = await lanes.run(source.tenant, fetch, started=started)
-        model, opening = await self._opens_of(source.format).run(source.tenant, open_and_keep)
-        return Loaded(model, staged.sha256, tag, "miss", fetching + opening)
+    def _open(self, source: Source, staged: Staged) -> LoadedModel:
+        try:
+            return self._open_model(source.format, staged.path)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"{source.uri} was fetched but cannot be read: {error.strerror}."
+            ) from error
+
+    # In the event loop
 
     def _store(self, source: Source) -> tuple[ModelRepository, Lanes]:
         scheme = source.uri.partition("://")[0]
         store = self._stores.get(scheme)
         if store is None:
             raise OutsideAllowedStorage(f"{source.uri}: this predictor reads no {scheme}://.")
-        return store, self._fetches[scheme]
+        return store, self._lanes_of(scheme, source.format, _FETCHES, _FETCHES_PER_TENANT)
 
-    def _opens_of(self, model_format: str) -> Lanes:
-        """Formats that are slow to open (skops takes up to a second) hold up no others."""
-        lanes = self._opens.get(model_format)
+    def _lanes_of(self, origin: str, model_format: str, total: int, per_lane: int) -> Lanes:
+        lanes = self._lanes.get((origin, model_format))
         if lanes is None:
-            lanes = self._opens[model_format] = Lanes(f"open-{model_format}", _OPENS, 1)
+            name = f"{origin}-{model_format}"
+            lanes = self._lanes[origin, model_format] = Lanes(name, total, per_lane)
         return lanes
-
-    def _stage(self) -> Staged:
-        try:
-            return self._disk.stage()
-        except OSError as error:
-            raise StorageUnavailable(f"The disk cache takes no new file: {error.strerror}.") from error
 
 
 def _check_digest(source: Source, staged: Staged) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,9 @@ from artifacts import graphs
 from tenantry_predictor.errors import ArtifactNotFound, DigestMismatch, LoadError, StorageUnavailable
 from tenantry_predictor.repositories.base import Source
 from tenantry_predictor.repositories.memory import Entry
-from unit.predictor.stores import Bench, run, until
+from tenantry_predictor.runtimes import onnx
+from tenantry_predictor.runtimes.base import LoadedModel
+from unit.predictor.stores import DEADLINE, Bench, run, until
 
 
 @pytest.fixture
@@ -132,6 +136,46 @@ def test_a_store_that_hangs_for_one_tenant_delays_no_other(bench: Bench) -> None
         assert not any(task.done() for task in stuck)
         gate.set()
         await asyncio.gather(*stuck)
+
+    run(scenario)
+
+
+def test_a_format_that_is_slow_to_open_delays_no_other(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def open_model(model_format: str, path: Path) -> LoadedModel:
+        if model_format == "skops":
+            gate.wait(DEADLINE)
+        return onnx.load(path)
+
+    bench = Bench(tmp_path / "cache", open_model=open_model)
+    slow = [replace(bench.source(f"s{i}", graphs.linear([i]), f"s{i}"), format="skops") for i in range(80)]
+    others = [bench.source(f"t{i}", graphs.linear([i]), f"t{i}") for i in range(10)]
+
+    async def scenario() -> None:
+        stuck = [asyncio.create_task(bench.cache.acquire(source)) for source in slow]
+        await until(lambda: len(bench.store.fetches) >= 10)
+        for source in others:
+            assert (await get(bench, source))[1] == "miss"
+        assert not any(task.done() for task in stuck)
+        gate.set()
+        await asyncio.gather(*stuck)
+        bench.cache.close()
+
+    run(scenario)
+
+
+def test_loads_that_wait_hold_no_files_open(bench: Bench) -> None:
+    sources = [bench.source(f"{i}.onnx", graphs.linear([i]), "hung") for i in range(300)]
+
+    async def scenario() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        gate = bench.store.hang("hung")
+        tasks = [asyncio.create_task(bench.cache.acquire(source)) for source in sources]
+        await until(lambda: len(bench.store.fetches) == 2)
+        assert len(os.listdir("/proc/self/fd")) < before + 10
+        gate.set()
+        await asyncio.gather(*tasks)
 
     run(scenario)
 
