@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from tenantry_core.names import model_key
 from tenantry_core.resources import (
@@ -25,6 +27,7 @@ from tenantry_operator.planner import plan
 from tenantry_operator.poller import Poller
 from tenantry_operator.slot_client import SlotClient
 from tenantry_operator.state import ObservedState
+from tenantry_operator.statuses import says_the_same
 from tenantry_operator.trailing import TrailingWriter, Write
 from tenantry_operator.warming import TELL_AGAIN
 from tenantry_operator.world import Instance, World
@@ -58,7 +61,7 @@ class Reconciler:
         self._placement: dict[str, tuple[str, ...]] = {}
         self._running_slots: dict[str, object] = {}
         self._told_ready: dict[str, float] = {}
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[object]] = set()
         self._call_slots = asyncio.Semaphore(CALLS_AT_A_TIME)
         self._failures = 0
 
@@ -74,6 +77,7 @@ class Reconciler:
             await self._loads.stop()
             for call in self._calls:
                 call.cancel()
+            await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _loop(self) -> None:
         while True:
@@ -85,10 +89,10 @@ class Reconciler:
     async def _due(self, wake_at: float | None) -> None:
         """Until something changed, or the time has come."""
         patience = None if wake_at is None else max(0.0, wake_at - self._clock())
-        try:
-            await asyncio.wait_for(self._state.dirty.wait(), patience)
-        except TimeoutError:
-            return
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._state.dirty.wait()
 
     async def _reconcile(self) -> float | None:
         """One round. Returns when to plan again although nothing changes."""
@@ -185,13 +189,9 @@ class Reconciler:
         async with self._call_slots:
             await self._client.release(instance, release)
 
-    def _call(self, call: Awaitable[object]) -> None:
+    def _call(self, call: Coroutine[Any, Any, object]) -> None:
         """Ask something of a predictor that nothing depends on."""
-
-        async def ask() -> None:
-            await call
-
-        task = asyncio.create_task(ask())
+        task = asyncio.create_task(call)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
@@ -214,8 +214,9 @@ class Reconciler:
     async def _write_status(
         self, model: TenantModel, status: TenantModelStatus, news: Sequence[Event]
     ) -> None:
-        if self._state.status_of(model) == status:
-            return
+        known = self._state.status_of(model)
+        if known is not None and says_the_same(known, status):
+            return  # it was written while the plan was made that asks for it
         try:
             await self._actuator.write_status(model, status)
         except WriteConflict:

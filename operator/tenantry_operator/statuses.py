@@ -24,6 +24,7 @@ def model_status(case: Case, outcome: Outcome, router_url: str) -> TenantModelSt
     conditions = (ready, _serving(case, version, ready))
     status = msgspec.structs.replace(
         status,
+        tenant=case.model.tenant,
         url=model_url(case.model, router_url),
         replicas=0 if version is None else len(version.slots),
         conditions=tuple(_since(case, condition) for condition in conditions),
@@ -41,6 +42,16 @@ def unavailable(status: TenantModelStatus) -> Unavailable:
     if ready is None or ready.status != "False":
         return Unavailable(FIRST_LOAD, "the first version of this model is being loaded; try again")
     return Unavailable(ready.reason, ready.message)
+
+
+def says_the_same(one: TenantModelStatus, other: TenantModelStatus) -> bool:
+    """Equal but for when: what is planned again before it is written is planned a moment later."""
+    return _timeless(one) == _timeless(other)
+
+
+def _timeless(status: TenantModelStatus) -> TenantModelStatus:
+    conditions = (msgspec.structs.replace(c, last_transition_time="") for c in status.conditions)
+    return msgspec.structs.replace(status, conditions=tuple(conditions))
 
 
 def model_url(model: TenantModel, router_url: str) -> str:

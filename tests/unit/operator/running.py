@@ -25,6 +25,7 @@ from tenantry_core.resources import (
 )
 from tenantry_core.slices import Entry, winners
 from tenantry_core.wire import LoadReport, LoadRequest, SlotReport
+from tenantry_operator import metrics
 from tenantry_operator.plan import Event
 from tenantry_operator.reconciler import Reconciler
 from tenantry_operator.slot_client import SlotClient
@@ -54,7 +55,14 @@ class FakePredictor:
         self.instance = Instance(f"{slot}-uid", "127.0.0.1", 0, ready=False)
 
     async def start(self) -> None:
-        config = uvicorn.Config(self._app(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
+        config = uvicorn.Config(
+            self._app(),
+            host="127.0.0.1",
+            port=0,
+            log_level="critical",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._task = asyncio.create_task(self._server.serve())
         await until(lambda: self._server is not None and self._server.started)
@@ -220,7 +228,13 @@ async def operator(slots: int = 2, *, ready: bool = True) -> AsyncIterator[Runni
             await predictor.stop()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def plans_made() -> float:
+    """How many plans this process has made so far."""
+    samples = (s for metric in metrics.PLAN_SECONDS.collect() for s in metric.samples)
+    return next(s.value for s in samples if s.name.endswith("_count"))
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition to come true; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -233,7 +247,7 @@ def run(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
     def wrapper() -> None:
         async def limited() -> None:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(150):
                 await test()
 
         asyncio.run(limited())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tenantry_core.slices import Traffic
+from tenantry_operator.planner import plan
 from unit.operator.simulation import BROKEN, Simulation, digest
 
 URI = "s3://models/acme.onnx"
@@ -45,6 +48,13 @@ def test_without_a_digest_requests_wait_until_one_slot_has_resolved_it(sim: Simu
     sim.settle()
     assert sim.routed("acme")[0] == digest("one")
     assert sim.ready("acme") == ("True", "Probed")
+
+
+def test_a_load_that_runs_is_not_asked_for_again(sim: Simulation) -> None:
+    sim.apply("acme", URI)
+    decided = sim.plan()
+    (check,) = decided.checks
+    assert not plan(replace(sim.world(), pending=frozenset({check}))).checks
 
 
 def test_a_new_version_is_loaded_on_all_its_slots_before_it_is_routed(sim: Simulation) -> None:
