@@ -80,6 +80,8 @@ class ActiveVersion(Wire, frozen=True):
 
 
 class TenantModelStatus(Wire, frozen=True):
+    tenant: str = ""
+    """The tenant that the model belongs to, stated or not: a column cannot work out a default."""
     url: str = ""
     active: ActiveVersion | None = None
     replicas: int = 0
