@@ -40,10 +40,10 @@ def digest(text: str) -> str:
 
 @dataclass
 class Predictor:
-    """One instance: what it holds in memory, by digest."""
+    """One instance: what it holds in memory, by tenant and digest."""
 
     instance: Instance
-    memory: set[str] = field(default_factory=set)
+    memory: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Simulation:
@@ -270,7 +270,7 @@ class Simulation:
         if predictor is None or predictor.instance.id != check.instance:
             return CheckFailure("SlotUnreachable", "connection refused", transient=True)
         wanted = check.reference.sha256
-        if not (wanted and wanted in predictor.memory):
+        if (check.tenant, wanted) not in predictor.memory:
             if self.store_down:
                 return CheckFailure("StorageUnavailable", "the store does not answer", transient=True)
             found = self.store.get(check.reference.uri)
@@ -282,7 +282,7 @@ class Simulation:
                 return CheckFailure("LoadFailed", "it cannot be opened", transient=False)
             wanted = digest(found)
         if not check.verify:
-            predictor.memory.add(wanted)
+            predictor.memory.add((check.tenant, wanted))
         self.loaded.add((check.slot, check.uid, wanted))
         return LoadReport(wanted, 43_000, 12.5, "onnx", probed=True)
 
