@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from tenantry_core.http import server
-from tenantry_predictor.app import Settings, build
+from tenantry_predictor.app import build
 from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
+from tenantry_predictor.slot import Settings
 
 _MIB = 1024 * 1024
 

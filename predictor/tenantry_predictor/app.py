@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,96 +11,18 @@ from fastapi import Depends, FastAPI, Request, Response
 
 from tenantry_core import oip, wire
 from tenantry_core.http.asgi import as_endpoint, render_problems
-from tenantry_core.http.metrics import REGISTRY, metrics_response
+from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
 from tenantry_core.problems import Problem
-from tenantry_predictor.dataplane import DataPlane
-from tenantry_predictor.endpoint import Predictions, Tokens
+from tenantry_predictor.endpoint import Predictions
 from tenantry_predictor.errors import LoadError
-from tenantry_predictor.metrics import Metrics
-from tenantry_predictor.policy import Policy
-from tenantry_predictor.references import References
-from tenantry_predictor.repositories.base import ModelRepository, Source
-from tenantry_predictor.repositories.cached import CachedModelRepository
-from tenantry_predictor.repositories.disk import DiskTier
-from tenantry_predictor.repositories.filesystem import FileSystemModelRepository
-from tenantry_predictor.repositories.loader import ArtifactLoader
-from tenantry_predictor.repositories.s3 import S3ModelRepository
-from tenantry_predictor.runtimes.registry import Runtimes
+from tenantry_predictor.repositories.base import Source
+from tenantry_predictor.slot import Settings, Slot
 
 VERSION = "0.1.0"
 _BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One slot's. Bytes and seconds."""
-
-    slot: str
-    cache_directory: Path
-    cache_memory: int
-    cache_disk: int
-    prefixes: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ()
-    s3_endpoint: str = ""
-    s3_region: str = ""
-    tokens: tuple[bytes, ...] = ()
-    ready_after: float = 30.0
-    """Seconds after which it turns ready by itself."""
-
-
-class Slot:
-    """Everything of one predictor process."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Raises CacheDirectoryUnusable."""
-        self.settings = settings
-        self.runtimes = Runtimes()
-        limit = max(settings.cache_memory, settings.cache_disk)
-        disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
-        stores: dict[str, ModelRepository] = {
-            "file": FileSystemModelRepository(settings.prefixes),
-            "s3": S3ModelRepository(settings.s3_endpoint, settings.s3_region),
-        }
-        self.cache = CachedModelRepository(
-            ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory
-        )
-        self.metrics = Metrics(self.cache)
-        self.plane = DataPlane(self.cache, self.metrics)
-        self.references = References(Policy(settings.prefixes, settings.formats))
-        self.tokens = Tokens(settings.tokens)
-        self.ready = asyncio.Event()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        timer = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
-        if not self.settings.ready_after:
-            self.ready.set()
-        REGISTRY.register(self.metrics)
-        try:
-            yield
-        finally:
-            REGISTRY.unregister(self.metrics)
-            timer.cancel()
-            self.plane.close()
-            self.runtimes.close()
-
-    def report(self) -> wire.SlotReport:
-        memory = self.cache.memory
-        return wire.SlotReport(
-            slot=self.settings.slot,
-            budget_bytes=memory.budget_bytes,
-            used_bytes=memory.used_bytes,
-            busy_seconds=self.plane.busy_seconds,
-            in_flight=self.plane.in_flight,
-            models=tuple(
-                wire.WarmModel(model, entry.key.tenant, entry.key.sha256, entry.size_bytes, requests)
-                for entry in memory
-                for model, requests in entry.requests.items()
-            ),
-        )
 
 
 def build(settings: Settings) -> Application:

@@ -18,6 +18,8 @@ from tenantry_core.wire import Tensor
 
 Row = Sequence[Any]
 
+_NAMES_SHOWN = 10
+
 
 class TableReader:
     """How one model takes tables: as one [N,k] input, or as one [N,1] input a column."""
@@ -75,7 +77,7 @@ class TableReader:
             if type(row) is not list:
                 raise _misfit(f"Row {index} is {quote(row)}, not a list of values.")
             if len(row) != width:
-                named = f" ({', '.join(map(repr, self._columns))})" if self._columns else ""
+                named = f" ({_some(self._columns)})" if self._columns else ""
                 raise _misfit(f"Row {index} has {len(row)} values, expected {width}{named}.")
         return rows
 
@@ -153,7 +155,7 @@ class TableReader:
             if name not in names:
                 return _misfit(f"{what} lacks the column {name!r}.")
         unknown = next(name for name in names if name not in self._expected)
-        known = ", ".join(map(repr, self._columns))
+        known = _some(self._columns)
         return _misfit(f"{what} has a column {unknown!r} that the model does not know; it takes {known}.")
 
 
@@ -191,6 +193,12 @@ def _is_split(document: dict[str, Any]) -> bool:
         and all(type(name) is str for name in names)
         and all(type(row) is list for row in data)
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """As many names as fit into a sentence."""
+    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"
 
 
 def _misfit(message: str) -> Problem:

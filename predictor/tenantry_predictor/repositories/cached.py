@@ -47,12 +47,10 @@ class LoadStatistics:
         self.loads = 0
         self.failures = 0
         self.seconds = 0.0
-        self.origins: dict[Origin, int] = {"disk": 0, "miss": 0}
 
     def count(self, loaded: Loaded) -> None:
         self.loads += 1
         self.seconds += loaded.seconds
-        self.origins[loaded.origin] += 1
 
 
 class CachedModelRepository:
