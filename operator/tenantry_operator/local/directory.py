@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class StateDirectory:
             for folder in (self.resources, self.status, self.router, self.models, self.logs):
                 folder.mkdir(exist_ok=True)
             if not self.token.exists():
-                write_atomically(self.token, f"{secrets.token_urlsafe(32)}\n".encode(), mode=0o600)
+                _create_once(self.token, f"{secrets.token_urlsafe(32)}\n".encode())
         except OSError as error:
             raise StateError(
                 f"the state directory {self.path} cannot be written ({error.strerror}): "
@@ -120,13 +121,30 @@ class StateDirectory:
         return f"tenantry up already runs on {self.path}{who}: stop it first, or use another --state"
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """The file appears whole, or not at all. Names that begin with a dot are never read."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file appears whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = _write_beside(path, content, mode=0o644)
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _create_once(path: Path, content: bytes) -> None:
+    """The file appears whole, for its owner alone; of several who create it at a time, one does."""
+    part = _write_beside(path, content, mode=0o600)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)
+    finally:
+        part.unlink()
+
+
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    """A new file in the same folder. Names that begin with a dot are never read."""
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+    return Path(part)
