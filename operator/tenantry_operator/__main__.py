@@ -68,10 +68,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
+    """Raises ValueError for a file that cannot be used."""
+    token_file: Path | None = options.token_file
+    if token_file is not None and not token_file.is_file():
+        raise ValueError(f"--token-file {token_file}: there is no such file")
     return Settings(
         release=Release(options.namespace, options.predictor_image, options.token_secret),
         router_url=options.router_url,
-        token_file=options.token_file,
+        token_file=token_file,
         default_pool=_read_pool(options.default_pool),
         standalone=options.standalone,
         metrics_port=options.metrics_port,

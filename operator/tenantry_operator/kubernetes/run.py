@@ -7,8 +7,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,14 +181,13 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Returns when they have ended. Their failures are the business of who waited for them."""
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _token_reader(path: Path | None) -> Any:
+def _token_reader(path: Path | None) -> Callable[[], str]:
     """The first line of the token file, read for each call since it rotates."""
 
     def read() -> str:

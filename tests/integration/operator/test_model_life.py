@@ -38,12 +38,12 @@ def test_without_a_digest_the_artifact_is_looked_at_first(installation: Installa
 
 def test_kubectl_tells_how_a_model_is(installation: Installation) -> None:
     artifact = installation.publish("told", 1, 1)
-    installation.apply("told", artifact, tenant="told-tenant")
+    installation.apply("told", artifact)
     installation.wait_ready("told")
     header, row = installation.plane.kubectl("get", "tenantmodels", "told").splitlines()
     assert header.split() == ["NAME", "TENANT", "READY", "VERSION", "REPLICAS", "SIZE", "REASON", "AGE"]
     name, tenant, ready, version, replicas, size, reason, _ = row.split()
-    assert (name, tenant, ready, version) == ("told", "told-tenant", "True", artifact["sha256"][:12])
+    assert (name, tenant, ready, version) == ("told", "told", "True", artifact["sha256"][:12])
     assert (replicas, reason) == ("1", "Probed")
     assert size[0].isdigit()
     wide = installation.plane.kubectl("get", "tenantmodels", "told", "-o", "wide")
