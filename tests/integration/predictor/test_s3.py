@@ -16,7 +16,7 @@ from cluster.s3server import S3Server
 from integration.predictor.processes import PredictorProcess, model, problem
 from integration.waiting import wait_for
 
-BUCKET = "models"
+BUCKET = "predictor-tests"
 Upload = Callable[..., dict[str, str]]
 
 
