@@ -31,7 +31,7 @@ class LoadRequest(Wire, frozen=True):
     reference: Reference
     tenant: str
     pinned: bool = False
-    """Stays in memory until it is unloaded."""
+    """Stays in memory until it is unloaded, or loaded again without this."""
     verify: bool = False
     """Load, measure, probe and release, evicting nothing: for models that are not routed yet."""
     probe_user: str = ""
@@ -61,6 +61,8 @@ class WarmModel(Wire, frozen=True):
     size_bytes: int
     requests: int
     """Predictions since it was loaded, a counter."""
+    pinned: bool = False
+    """Whether it stays in memory until it is unloaded, or loaded again without `pinned`."""
 
 
 class SlotReport(Wire, frozen=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tenantry_core.resources import TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry, Reference, Target, winners
+from tenantry_core.wire import SlotReport
 from tenantry_operator.case import Case, is_per_user
 from tenantry_operator.claims import Claim, Refusal, admit, judge_claims, wanted_reference
 from tenantry_operator.events import model_events
@@ -34,8 +35,7 @@ def plan(world: World) -> Plan:
     statuses = {k: model_status(case, outcome, world.router_url) for k, (case, outcome) in outcomes.items()}
     entries = revise(_entries(outcomes, statuses), written, world.highest_revision)
     slices, obsolete = lay_out(entries, world.slices)
-    for case, outcome in outcomes.values():
-        _hold_pinned(case, outcome, world)
+    _match_residency(outcomes.values(), world.reports)
     warm = warm_instances(world, fleet, loads, heat)
     loads.wake(fleet.wake_at())
     return Plan(
@@ -157,17 +157,22 @@ def _entries(
         )
 
 
-def _hold_pinned(case: Case, outcome: Outcome, world: World) -> None:
-    """What must stay in memory is loaded again wherever a slot does not hold it."""
-    version = outcome.version
-    if case.model.spec.residency != "Pinned" or version is None or is_per_user(version.reference):
-        return
-    wanted = (case.model.key, version.reference.sha256)
-    for slot in version.slots:
-        report = world.reports.get(slot)
-        if report is not None and wanted not in {(held.model, held.sha256) for held in report.models}:
-            for check in case.checks_on([slot], version.reference):
-                case.loads.ask(check, WARM)
+def _match_residency(outcomes: Iterable[tuple[Case, Outcome]], reports: Mapping[str, SlotReport]) -> None:
+    """What must stay in memory is loaded wherever a slot does not keep it; what need not, is let go."""
+    held = {
+        slot: {(warm.model, warm.sha256): warm.pinned for warm in report.models}
+        for slot, report in reports.items()
+    }
+    for case, outcome in outcomes:
+        version = outcome.version
+        if version is None or is_per_user(version.reference):
+            continue
+        pinned = case.model.spec.residency == "Pinned"
+        for slot in version.slots:
+            kept = held.get(slot, {}).get((case.model.key, version.reference.sha256), False)
+            if slot in held and kept != pinned:
+                for check in case.checks_on([slot], version.reference):
+                    case.loads.ask(check, WARM)
 
 
 def _releases(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> tuple[Release, ...]:

@@ -88,7 +88,7 @@ class DataPlane:
                 source.tenant, lambda: _probe(entry), ended=lambda: cache.memory.release(entry)
             )
         except ProbeFailed:
-            cache.memory.condemn(entry.key)
+            cache.memory.condemn(entry.key, source.model)
             raise
         finally:
             cache.memory.release(entry)

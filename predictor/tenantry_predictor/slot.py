@@ -86,7 +86,14 @@ class Slot:
             busy_seconds=self.plane.busy_seconds,
             in_flight=self.plane.in_flight,
             models=tuple(
-                wire.WarmModel(model, entry.key.tenant, entry.key.sha256, entry.size_bytes, requests)
+                wire.WarmModel(
+                    model=model,
+                    tenant=entry.key.tenant,
+                    sha256=entry.key.sha256,
+                    size_bytes=entry.size_bytes,
+                    requests=requests,
+                    pinned=model in entry.pinned_by,
+                )
                 for entry in memory
                 for model, requests in entry.requests.items()
             ),

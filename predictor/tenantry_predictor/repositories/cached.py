@@ -97,7 +97,7 @@ class CachedModelRepository:
         return self.failures.retry_after(source)
 
     async def load(self, source: Source, *, pinned: bool = False) -> Entry:
-        """Make it warm, trying even where a failure is remembered.
+        """Make it warm, to stay if it is `pinned` and as any other if not; tries even after a failure.
 
         An unpinned source is fetched anew, whatever is remembered of it. Raises LoadError.
         """
@@ -108,7 +108,9 @@ class CachedModelRepository:
             entry, _ = await self._flights.join(_Trip(source, anew=True))
         entry.requests.setdefault(source.model, 0)
         if pinned:
-            self.memory.pin(entry)
+            self.memory.pin(entry, source.model)
+        else:
+            self.memory.unpin(entry, source.model)
         return entry
 
     async def verify(self, source: Source) -> Entry:
@@ -127,7 +129,7 @@ class CachedModelRepository:
         """Make it the first to evict; what is in use stays in use."""
         key = source.key or self._known_key(source)
         if key is not None:
-            self.memory.condemn(key)
+            self.memory.condemn(key, source.model)
 
     def hold(self, held: tuple[Entry, Loaded]) -> None:
         """For the flights: one more waiter has the entry."""

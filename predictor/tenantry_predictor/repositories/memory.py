@@ -19,7 +19,7 @@ class Entry:
         "key",
         "load_seconds",
         "model",
-        "pinned",
+        "pinned_by",
         "requests",
         "resident",
         "size_bytes",
@@ -34,12 +34,17 @@ class Entry:
         self.table = TableReader(model.inputs, model.columns)
         self.size_bytes = model.size_bytes
         self.users = 0
-        self.pinned = False
+        self.pinned_by: set[str] = set()
+        """Model keys: of two models that share their bytes each pins for itself."""
         self.resident = False
         """In the tier. One that is not is closed when its last user leaves it."""
         self.requests: dict[str, int] = {}
         """Predictions by model key: two models of a tenant may share their bytes."""
         self.cost = Cost()
+
+    @property
+    def pinned(self) -> bool:
+        return bool(self.pinned_by)
 
 
 class MemoryTier:
@@ -102,25 +107,29 @@ class MemoryTier:
             elif self.used_bytes > self.budget_bytes:
                 self._evict()
 
-    def pin(self, entry: Entry) -> bool:
-        """Keep it until `condemn`; False when pinned models would take more than the budget."""
-        if entry.pinned:
-            return True
-        if not entry.resident or self.pinned_bytes + entry.size_bytes > self.budget_bytes:
-            return False
-        entry.pinned = True
-        self.pinned_bytes += entry.size_bytes
+    def pin(self, entry: Entry, model: str) -> bool:
+        """Keep it until `unpin` or `condemn`; False when pinned models would take more than the budget."""
+        if not entry.pinned:
+            if not entry.resident or self.pinned_bytes + entry.size_bytes > self.budget_bytes:
+                return False
+            self.pinned_bytes += entry.size_bytes
+        entry.pinned_by.add(model)
         return True
 
-    def condemn(self, key: Key) -> None:
-        """Make it the first to evict, pinned or not; another request redeems it."""
+    def unpin(self, entry: Entry, model: str) -> None:
+        """Let it be evicted as any other, unless another model pins it."""
+        if entry.pinned_by == {model}:
+            self.pinned_bytes -= entry.size_bytes
+        entry.pinned_by.discard(model)
+        self._evict()
+
+    def condemn(self, key: Key, model: str) -> None:
+        """Make it the first to evict, unless another model pins it; another request redeems it."""
         entry = self._entries.get(key)
         if entry is None:
             return
-        if entry.pinned:
-            entry.pinned = False
-            self.pinned_bytes -= entry.size_bytes
         self._entries.move_to_end(key, last=False)
+        self.unpin(entry, model)
 
     def close(self) -> None:
         """Dispose of everything, used or not."""

@@ -47,6 +47,14 @@ def test_unload_ends_nothing_that_is_asked_for(predictor: PredictorProcess, put:
     assert predictor.predict(asked, [[1, 1]]).json() == [6.0]
 
 
+def test_the_slot_tells_what_is_pinned(predictor: PredictorProcess, put: Put) -> None:
+    asked = put(graphs.linear([3, 3, 3]), "kept")
+    for pinned in (True, False):
+        predictor.load(asked, pinned=pinned)
+        [warm] = [entry for entry in predictor.slot()["models"] if entry["model"] == "models.kept"]
+        assert warm.get("pinned", False) == pinned
+
+
 def test_verify_leaves_nothing(predictor: PredictorProcess, put: Put) -> None:
     asked = put(graphs.linear([4, 4], columns=["a", "b"], sample=SAMPLE), "verified")
     used = predictor.slot()["usedBytes"]

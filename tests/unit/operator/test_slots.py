@@ -189,13 +189,30 @@ def test_a_pinned_residency_is_loaded_again_where_it_is_missing(sim: Simulation)
     sim.apply("m5", "s3://models/5.onnx", sha256=model.spec.artifact.sha256, residency="Pinned")
     sim.settle()
     (slot,) = placement(sim)["ns.m5"]
-    held = WarmModel("ns.m5", "m5", model.spec.artifact.sha256, 43_000, 0)
+    held = WarmModel("ns.m5", "m5", model.spec.artifact.sha256, 43_000, 0, pinned=True)
     sim.restart()
     sim.reports[slot] = SlotReport(slot, 10**9, 43_000, 0.0, 0, (held,))
     assert not sim.plan().checks
     sim.reports[slot] = SlotReport(slot, 10**9, 0, 0.0, 0)
     (check,) = sim.plan().checks
     assert (check.model, check.slot, check.pinned, check.verify) == ("ns.m5", slot, True, False)
+
+
+@pytest.mark.parametrize(("before", "after"), [("OnDemand", "Pinned"), ("Pinned", "OnDemand")])
+def test_a_changed_residency_reaches_the_slots_that_hold_the_model(
+    sim: Simulation, before: str, after: str
+) -> None:
+    sha256 = sim.models["ns.m5"].spec.artifact.sha256
+    sim.apply("m5", "s3://models/5.onnx", sha256=sha256, residency=before)
+    sim.settle()
+    (slot,) = placement(sim)["ns.m5"]
+    held = WarmModel("ns.m5", "m5", sha256, 43_000, 0, pinned=before == "Pinned")
+    sim.reports[slot] = SlotReport(slot, 10**9, 43_000, 0.0, 0, (held,))
+    assert is_quiet(sim.settle())
+    sim.apply("m5", "s3://models/5.onnx", sha256=sha256, residency=after)
+    (check,) = sim.step().checks
+    assert (check.model, check.slot, check.pinned) == ("ns.m5", slot, after == "Pinned")
+    assert is_quiet(sim.settle())
 
 
 def test_a_pool_that_is_named_later_gets_its_models_then() -> None:

@@ -283,6 +283,23 @@ def test_unload_makes_first_to_evict_but_ends_no_use(bench: Bench) -> None:
     run(scenario)
 
 
+def test_a_load_that_does_not_pin_lets_go_what_the_same_model_pinned(bench: Bench) -> None:
+    source = bench.source("a.onnx", graphs.linear())
+
+    async def scenario() -> None:
+        for model, pinned, kept in (
+            (source, True, True),
+            (replace(source, model="models.another"), False, True),
+            (source, False, False),
+        ):
+            entry = await bench.cache.load(model, pinned=pinned)
+            bench.cache.memory.release(entry)
+            assert entry.pinned == kept
+        assert bench.cache.memory.pinned_bytes == 0
+
+    run(scenario)
+
+
 def test_each_tenant_loads_what_it_names_itself(bench: Bench) -> None:
     data = graphs.linear()
     mine = bench.source("acme/a.onnx", data)

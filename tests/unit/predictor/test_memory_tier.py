@@ -42,6 +42,7 @@ def key(name: str) -> Key:
 
 
 keys = st.sampled_from([key(name) for name in "abcdef"])
+models = st.sampled_from(["models.x", "models.y"])
 
 
 class Uses(RuleBasedStateMachine):
@@ -73,16 +74,24 @@ class Uses(RuleBasedStateMachine):
         if self.held:
             self.tier.release(self.held.pop(which % len(self.held)))
 
-    @rule(name=keys)
-    def pin(self, name: Key) -> None:
+    @rule(name=keys, model=models)
+    def pin(self, name: Key, model: str) -> None:
         entry = self.tier.get(name)
         if entry is not None:
             fits = entry.pinned or self.tier.pinned_bytes + entry.size_bytes <= BUDGET
-            assert self.tier.pin(entry) == fits
+            assert self.tier.pin(entry, model) == fits
 
-    @rule(name=keys)
-    def condemn(self, name: Key) -> None:
-        self.tier.condemn(name)
+    @rule(name=keys, model=models)
+    def unpin(self, name: Key, model: str) -> None:
+        entry = self.tier.get(name)
+        if entry is not None:
+            others = entry.pinned_by - {model}
+            self.tier.unpin(entry, model)
+            assert entry.pinned == bool(others)
+
+    @rule(name=keys, model=models)
+    def condemn(self, name: Key, model: str) -> None:
+        self.tier.condemn(name, model)
 
     @invariant()
     def budget_is_exceeded_only_by_what_is_in_use(self) -> None:
@@ -138,11 +147,38 @@ def test_no_more_is_evicted_than_it_takes() -> None:
 def test_condemned_goes_first_unless_it_is_asked_for_again() -> None:
     tier = MemoryTier(BUDGET, close)
     fill(tier, {"a": 30, "b": 30, "c": 30})
-    tier.condemn(key("c"))
-    tier.condemn(key("b"))
+    tier.condemn(key("c"), "models.c")
+    tier.condemn(key("b"), "models.b")
     tier.get(key("b"))
     fill(tier, {"d": 30})
     assert names(tier) == ["a", "b", "d"]
+
+
+def test_what_two_models_share_stays_until_both_let_go() -> None:
+    tier = MemoryTier(BUDGET, close)
+    fill(tier, {"a": 60})
+    entry = tier.get(key("a"))
+    assert entry is not None
+    assert tier.pin(entry, "models.x")
+    assert tier.pin(entry, "models.y")
+    tier.condemn(key("a"), "models.x")
+    fill(tier, {"b": 40, "c": 40})
+    assert names(tier) == ["a", "c"]
+    tier.unpin(entry, "models.y")
+    fill(tier, {"d": 40})
+    assert names(tier) == ["c", "d"]
+
+
+def test_what_is_let_go_while_the_budget_is_exceeded_goes_at_once() -> None:
+    tier = MemoryTier(BUDGET, close)
+    kept = tier.add(key("a"), Sized(40))
+    assert tier.pin(kept, "models.a")
+    tier.release(kept)
+    for name in "bc":
+        tier.add(key(name), Sized(60))
+    assert tier.used_bytes == 160
+    tier.condemn(key("a"), "models.a")
+    assert names(tier) == ["b", "c"]
 
 
 @pytest.mark.parametrize("size", [101, 10_000])
