@@ -52,7 +52,9 @@ async def terminate(process: asyncio.subprocess.Process, grace: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), grace)
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the end.
+            async with asyncio.timeout(grace):
+                await process.wait()
         except TimeoutError:
             kill_group(process.pid)
             await process.wait()
