@@ -117,11 +117,13 @@ def _failure(instance: Instance, response: httpx.Response) -> CheckFailure:
         answer = msgspec.json.decode(response.content, type=_Answer)
     except msgspec.DecodeError:
         answer = _Answer()
+    # Statuses join it with more, as parts of one sentence.
+    error = answer.error.removesuffix(".")
     if answer.reason in VERDICTS:
-        return CheckFailure(answer.reason, answer.error, transient=False)
+        return CheckFailure(answer.reason, error, transient=False)
     if answer.reason == STORAGE_UNAVAILABLE:
-        return CheckFailure(answer.reason, answer.error, transient=True)
-    return _unreachable(instance, answer.error or f"answered HTTP {response.status_code}")
+        return CheckFailure(answer.reason, error, transient=True)
+    return _unreachable(instance, error or f"answered HTTP {response.status_code}")
 
 
 def _unreachable(instance: Instance, why: str) -> CheckFailure:

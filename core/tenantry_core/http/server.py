@@ -74,6 +74,7 @@ def configure_logging(level: str) -> None:
     """One short line per event, on stderr."""
     logging.basicConfig(format="%(levelname)-7s %(name)s: %(message)s", level=level.upper(), force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said in our words
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
 
 
 def _announce(sock: socket.socket, settings: Settings) -> None:
