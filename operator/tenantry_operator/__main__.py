@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from tenantry_core.credentials import NoCredentials
 from tenantry_core.resources import PredictorPoolSpec, from_manifest
-from tenantry_operator.kubernetes.credentials import NoCredentials
 from tenantry_operator.kubernetes.pool_children import Release
 from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
 

@@ -21,6 +21,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from tenantry_core.credentials import NoCredentials
 from tenantry_core.durations import parse_duration
 from tenantry_core.http import server
 from tenantry_router.app import build
@@ -45,7 +46,7 @@ def _feed(snapshot: Path, namespace: str) -> None:
 
     try:
         feeder.run(snapshot, namespace)
-    except feeder.NoCredentials as error:
+    except NoCredentials as error:
         sys.exit(f"the feeder cannot start: {error}")
 
 

@@ -12,17 +12,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import ApiClient
 
+from tenantry_core.credentials import load_configuration
 from tenantry_core.resources import GROUP, POOL_LABEL, VERSION
 from tenantry_core.snapshot import SnapshotFolder
 from tenantry_router.api_watch import ApiWatch, Collection, Sink
 from tenantry_router.mirror import AddressMirror, Contact, SliceMirror
-
-
-class NoCredentials(Exception):
-    """Neither a service account nor a kubeconfig tells where the API server is."""
 
 
 def run(path: Path, namespace: str) -> None:
@@ -56,26 +52,9 @@ async def feed(folder: SnapshotFolder, namespace: str) -> None:
         ),
     ]
     contact = Contact(folder, len(collections))
-    async with ApiClient(await _configuration()) as api, asyncio.TaskGroup() as tasks:
+    async with ApiClient(await load_configuration()) as api, asyncio.TaskGroup() as tasks:
         for number, (collection, sink) in enumerate(collections):
             tasks.create_task(ApiWatch(api, collection, sink, partial(contact.report, number)).run())
-
-
-async def _configuration() -> Configuration:
-    """The pod's service account, whose token is read again as it rotates; else the kubeconfig."""
-    configuration = Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException:
-        try:
-            await config.load_kube_config(client_configuration=configuration)
-        except (config.ConfigException, OSError) as error:
-            raise NoCredentials(
-                "there is no service account here and no kubeconfig: run in a cluster, or set KUBECONFIG"
-            ) from error
-    # Proxies of the environment are for the outside, not for the API server.
-    configuration.client_session_kwargs = {"trust_env": False}
-    return configuration
 
 
 async def _end_of_input() -> None:

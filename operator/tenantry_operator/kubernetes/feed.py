@@ -15,10 +15,10 @@ import msgspec
 from tenantry_core.names import model_key
 from tenantry_core.resources import GROUP, POOL_LABEL, VERSION, PredictorPool, TenantModel, from_manifest
 from tenantry_core.slices import SliceContent
-from tenantry_operator.kubernetes import credentials
 from tenantry_operator.kubernetes.api import METADATA_ONLY, Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments
 from tenantry_operator.kubernetes.endpoints import Endpoints
+from tenantry_operator.kubernetes.login import login
 from tenantry_operator.kubernetes.watched import Key, Watched
 from tenantry_operator.state import ObservedState
 
@@ -138,7 +138,7 @@ class Feed:
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(credentials.login)
+        kopf.on.login(registry=registry)(login)
         for group, version, plural, kind in (
             (GROUP, VERSION, "tenantmodels", self.models),
             (GROUP, VERSION, "predictorpools", self.pools),

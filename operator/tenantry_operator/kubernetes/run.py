@@ -14,11 +14,11 @@ from typing import Any
 
 from kubernetes.aio.client import ApiClient
 
+from tenantry_core.credentials import load_configuration
 from tenantry_core.resources import API_VERSION, PredictorPoolSpec
 from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
 from tenantry_operator.kubernetes.actuator import KubernetesActuator
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
-from tenantry_operator.kubernetes.credentials import load_configuration
 from tenantry_operator.kubernetes.deployments import Deployments
 from tenantry_operator.kubernetes.election import Election
 from tenantry_operator.kubernetes.feed import Feed

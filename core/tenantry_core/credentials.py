@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import kopf
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
@@ -29,20 +28,3 @@ async def load_configuration() -> Configuration:
     # Proxies of the environment are for the outside, not for the API server.
     configuration.client_session_kwargs = {"trust_env": False}
     return configuration
-
-
-async def login(**_: object) -> kopf.ConnectionInfo:
-    """The same, in the terms of kopf, which asks again whenever the API server refuses the token."""
-    configuration = await load_configuration()
-    header = await configuration.get_api_key_with_prefix("BearerToken") or ""
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        username=configuration.username or None,
-        password=configuration.password or None,
-        scheme="Bearer" if header else None,
-        token=header.removeprefix("Bearer ") or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-    )
