@@ -171,6 +171,8 @@ class RequestReader(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         self._method = parser.get_method()
+        if self._method == b"CONNECT":  # an offer of another protocol, however it is written
+            raise Problem(400, "CONNECT is for proxies, and this server is none.")
         self._persistence = IMPLICIT  # only HTTP/1.1 persists without saying so
         if self._unusual or not parser.should_keep_alive():
             if parser.should_upgrade():

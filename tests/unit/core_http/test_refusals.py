@@ -56,6 +56,8 @@ MALFORMED = {
     "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "an unknown method": b"PREDICT /echo HTTP/1.1\r\nHost: test\r\n\r\n",
     "CONNECT": b"CONNECT test:80 HTTP/1.1\r\nHost: test\r\n\r\n",
+    "CONNECT to a path": b"CONNECT /echo HTTP/1.1\r\nHost: test\r\n\r\n",
+    "CONNECT to a URL": b"CONNECT http://test/echo HTTP/1.1\r\nHost: test\r\n\r\n",
     "a target that is no path": b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n",
     "a raw byte in the target": b"GET /\xff HTTP/1.1\r\nHost: test\r\n\r\n",
     "a space in the target": b"GET /a b HTTP/1.1\r\nHost: test\r\n\r\n",
