@@ -135,7 +135,7 @@ class Pool:
             async with asyncio.timeout(self._connect_timeout):
                 await self._loop.create_connection(lambda: connection, self._host, self._port)
             problem = "closed at once" if connection.lost else ""
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that is no name
             problem = str(error) or "timed out"
         self._opening -= 1
         if problem:

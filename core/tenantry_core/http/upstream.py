@@ -71,6 +71,7 @@ class Call:
         if self.on_done is None:
             return
         self.on_done = None
+        self.request = b""  # one that waits for a connection is left in the queue: its body need not be
         self.pool.in_flight -= 1
         if self.connection is not None:
             self.connection.reset()

@@ -123,6 +123,7 @@ def test_a_refused_connection_is_told_from_one_that_takes_too_long() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         assert await failure(Pool("127.0.0.1", port)) is Failure.CONNECT
+        assert await failure(Pool("no..name", port)) is Failure.CONNECT
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             address = full.getsockname()
             fillers = [socket.socket() for _ in range(3)]
@@ -246,7 +247,9 @@ def test_a_cancelled_call_that_still_waits_is_never_sent() -> None:
         async with upstream(sends(OK, OK), max_connections=1) as (peer, pool):
             first = asyncio.create_task(ask(pool, post("/1")))
             await asyncio.sleep(0)
-            pool.send(post("/2"), lambda _: pytest.fail("called back")).cancel()
+            dropped = pool.send(post("/2"), lambda _: pytest.fail("called back"))
+            dropped.cancel()
+            assert not dropped.request, "its body takes memory for as long as the queue moves"
             await first
             assert isinstance(await ask(pool, post("/3")), UpstreamResponse)
             assert [line.split()[1] for line in peer.requests] == [b"/1", b"/3"]
