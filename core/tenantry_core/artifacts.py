@@ -23,8 +23,8 @@ SAFE_FORMATS = ("onnx", "skops", "xgboost", "lightgbm")
 CODE_FORMATS = ("pickle", "joblib")
 """Opening one runs code of the author's choice. Predictors never do."""
 
-_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?P<key>[^\s?#%\\]{1,1024})")
-_FILE = re.compile(r"file://(?P<key>/[^\s?#%\\]{1,1024})")
+_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?P<key>[^\s\x00-\x1f\x7f?#%\\]{1,1024})")
+_FILE = re.compile(r"file://(?P<key>/[^\s\x00-\x1f\x7f?#%\\]{1,1024})")
 
 
 class ArtifactRefused(ValueError):

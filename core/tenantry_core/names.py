@@ -10,6 +10,7 @@ LABEL_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 _TENANT = re.compile(TENANT_PATTERN)
 _USER = re.compile(USER_PATTERN)
+_MODEL_KEY = re.compile(rf"{LABEL_PATTERN}\.{LABEL_PATTERN}")
 _DOTS = frozenset({".", ".."})
 """Path segments that clients and proxies resolve away, so they can never name anybody."""
 
@@ -20,6 +21,10 @@ def is_tenant(text: str) -> bool:
 
 def is_user_id(text: str) -> bool:
     return _USER.fullmatch(text) is not None and text not in _DOTS
+
+
+def is_model_key(text: str) -> bool:
+    return _MODEL_KEY.fullmatch(text) is not None
 
 
 def model_key(namespace: str, name: str) -> str:

@@ -8,12 +8,11 @@ from urllib.parse import unquote_to_bytes
 
 from tenantry_core import wire
 from tenantry_core.artifacts import USER_PLACEHOLDER, default_format, substitute_user
-from tenantry_core.names import LABEL_PATTERN, is_tenant, is_user_id
+from tenantry_core.names import is_model_key, is_tenant, is_user_id
 from tenantry_core.problems import Problem
 from tenantry_predictor.policy import Policy
 from tenantry_predictor.repositories.base import Source
 
-_MODEL_KEY = re.compile(rf"{LABEL_PATTERN}\.{LABEL_PATTERN}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REMEMBERED = 8192
 UNPINNED = "-"
@@ -69,7 +68,7 @@ class References:
         return self._admit(model, tenant, uri, stated, digest)
 
     def _admit(self, model: str, tenant: str, uri: str, model_format: str, sha256: str) -> Source:
-        if not _MODEL_KEY.fullmatch(model):
+        if not is_model_key(model):
             raise _malformed(f"{model!r} is no model: expected namespace.name.")
         if not is_tenant(tenant):
             raise _malformed(f"{tenant!r} is no tenant.")

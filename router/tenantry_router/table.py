@@ -6,13 +6,15 @@ of a change and no large dictionary is ever copied.
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from collections.abc import Iterator, KeysView, Mapping
 
-from tenantry_core.names import split_model_key
+from tenantry_core.names import is_model_key, is_tenant
 from tenantry_core.slices import Entry, SliceContent, winners
 from tenantry_router.model import RoutedModel
 
+_SHA256 = re.compile(r"([0-9a-f]{64})?")
 _NOTHING: Mapping[str, Entry] = {}
 
 
@@ -113,9 +115,9 @@ class Table:
         return self._slices.keys()
 
     def set_slice(self, name: str, content: SliceContent) -> None:
-        """What slice `name` holds from now on. Raises ValueError, changing nothing, for a malformed key."""
+        """What slice `name` holds from now on. Raises ValueError, changing nothing, for a malformed entry."""
         for entry in content.entries:
-            split_model_key(entry.model)
+            _check(entry)
         self._replace(name, winners(content.entries))
 
     def remove_slice(self, name: str) -> None:
@@ -161,6 +163,17 @@ class Table:
         tenant.remove(model)
         if not tenant.models:
             del self.tenants[model.tenant]
+
+
+def _check(entry: Entry) -> None:
+    """Let nothing pass that would break out of its line in a request for a predictor. Raises ValueError."""
+    if not is_model_key(entry.model):
+        raise ValueError(f"{entry.model!r} is no model key: expected namespace.name")
+    if not is_tenant(entry.tenant):
+        raise ValueError(f"{entry.tenant!r}, the tenant of {entry.model}, is none")
+    for target in entry.targets:
+        if not _SHA256.fullmatch(target.reference.sha256):
+            raise ValueError(f"{target.reference.sha256!r}, a version of {entry.model}, is no digest")
 
 
 def _changed(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Iterator[str]:

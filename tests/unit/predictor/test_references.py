@@ -80,6 +80,8 @@ def test_malformed_fields_are_400(change: dict[str, bytes | None], sentence: str
         b"s3://models/prod/acme/%252e%252e/globex/a.onnx",
         b"s3://models-of-others/prod/acme/a.onnx",
         b"s3://models/prod/acmeinc/a.onnx",
+        b"s3://models/prod/acme/%00.onnx",
+        b"s3://models/prod/acme/%1b[2J.onnx",
         b"file:///etc/passwd",
         b"http://169.254.169.254/latest/meta-data",
         b"/etc/passwd",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry_core.problems import Problem
-from tenantry_core.slices import Entry, SliceContent, Users, winners
+from tenantry_core.slices import Entry, Reference, SliceContent, Target, Users, winners
 from tenantry_router.destination import Destinations
 from tenantry_router.load_times import LoadTimes
 from tenantry_router.model_info import TableModelInfoRepository
@@ -122,11 +122,20 @@ def test_the_longest_prefix_wins_and_an_exact_id_before_it() -> None:
     }
 
 
-def test_a_malformed_key_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    ("malformed", "sentence"),
+    [
+        (entry("nodot"), r"namespace\.name"),
+        (entry("n.b\r\nX: y"), r"namespace\.name"),
+        (entry("n.c", tenant="a\r\nTenantry-Token: x"), "tenant"),
+        (entry("n.c", targets=(Target(Reference("s3://m/c.onnx", "onnx", "1\r\n2"), ("p-0",)),)), "digest"),
+    ],
+)
+def test_a_malformed_entry_changes_nothing(malformed: Entry, sentence: str) -> None:
     table = Table()
     table.set_slice("placement-0-0", SliceContent((entry("n.a"),)))
-    with pytest.raises(ValueError, match=r"namespace\.name"):
-        table.set_slice("placement-0-0", SliceContent((entry("n.b"), entry("nodot"))))
+    with pytest.raises(ValueError, match=sentence):
+        table.set_slice("placement-0-0", SliceContent((entry("n.b"), malformed)))
     assert set(table.models) == {"n.a"}
 
 
