@@ -14,12 +14,12 @@ from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
 from tenantry_core.problems import Problem
+from tenantry_core.version import VERSION
 from tenantry_predictor.endpoint import Predictions
 from tenantry_predictor.errors import LoadError
 from tenantry_predictor.repositories.base import Source
 from tenantry_predictor.slot import Settings, Slot
 
-VERSION = "0.1.0"
 _BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
 
 T = TypeVar("T")

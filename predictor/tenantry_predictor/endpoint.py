@@ -23,6 +23,8 @@ _MODELS = b"/v2/models/"
 _INFER = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _DEFAULT_SECONDS = 30.0
 """Where no Tenantry-Timeout says less."""
+_REFUSED_SECONDS = 30
+"""When to ask again for what the policy refuses: somebody has to change the model or the pool first."""
 _BINARY = b"inference-header-content-length"
 
 Fields = Mapping[bytes, bytes]
@@ -90,7 +92,7 @@ class Predictions:
         try:
             return self._references.from_fields(fields)
         except LoadError as error:
-            raise Problem(503, error.message, reason=error.reason) from error
+            raise Problem(503, error.message, reason=error.reason, retry_after=_REFUSED_SECONDS) from error
 
     def _call(self, fields: Fields, job: Job, request: Request, reply: Reply) -> None:
         deadline = request.received + _timeout(fields.get(wire.TIMEOUT))
@@ -122,7 +124,7 @@ def _output(query: bytes) -> str | None:
 def _timeout(text: bytes | None) -> float:
     if text is None:
         return _DEFAULT_SECONDS
-    if text.endswith(b"ms") and text[:-2].isdigit():  # how routers write it
+    if text.endswith(b"ms") and len(text) < 15 and text[:-2].isdigit():  # how routers write it
         return int(text[:-2]) / 1000
     try:
         return parse_duration(text.decode("latin-1"))

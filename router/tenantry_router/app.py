@@ -12,13 +12,13 @@ from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
 from tenantry_core.problems import Problem
+from tenantry_core.version import VERSION
 from tenantry_router.endpoint import Predictions
 from tenantry_router.explain import explain
 from tenantry_router.identity import Caller, caller
 from tenantry_router.model import RoutedModel
 from tenantry_router.router import Router, Settings
 
-VERSION = "0.1.0"
 _BODY = {"content": {"application/json": {"schema": {}}}, "required": True}
 
 

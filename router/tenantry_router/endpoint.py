@@ -119,7 +119,7 @@ def _version(match: re.Match[bytes]) -> str | None:
 def _user_of_body(request: Request, fields: Fields, model: RoutedModel) -> str:
     try:
         document = _read_request(request.body[: field.json_length(fields, request.body)])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is no inference request: {error}.", reason="Malformed") from error
     if not document.parameters.user_id:
         raise user_missing(model)

@@ -24,6 +24,7 @@ def as_endpoint(handler: Handler, limits: Limits | None = None) -> Endpoint:
 
     async def endpoint(request: fastapi.Request) -> fastapi.Response:
         try:
+            _check_path(request)
             body = await _read(request, body_bytes)
             return _to_starlette(await _answer(handler, _to_core(request, body), request))
         except Problem as problem:
@@ -115,6 +116,13 @@ async def _read(request: fastapi.Request, limit: int) -> bytes:
             raise _too_large(limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def _check_path(request: fastapi.Request) -> None:
+    """Handlers read the raw path, routes are found by the decoded one: both have to be of one shape."""
+    raw = request.scope["raw_path"].decode("latin-1")
+    if not request.scope["route"].path_regex.match(raw):
+        raise Problem(404, f"There is nothing at {raw}: only names may be percent-encoded.")
 
 
 def _too_large(limit: int) -> Problem:

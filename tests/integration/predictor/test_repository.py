@@ -94,6 +94,7 @@ def test_reasons_of_bad_artifacts(predictor: PredictorProcess, put: Put, models_
             predictor.predict(asked, [[1, 1]]),
         ):
             assert (answer.status_code, problem(answer)["reason"]) == (503, reason)
+            assert int(answer.headers["retry-after"]) >= 1
     leaving = predictor.load(model("m", f"file://{link}"))
     assert problem(leaving)["reason"] == "OutsideAllowedStorage"
     assert predictor.predict(put(good, "good"), [[1, 1]]).json() == [12.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -168,6 +169,10 @@ def test_refusals_say_what_to_do(
         ("GET", "/predict/acme", 405),
         ("GET", "/nothing", 404),
         ("POST", "/predict/a/b", 404),
+        ("POST", "/predict%2Facme", 404),
+        ("POST", "/%70redict/acme", 404),
+        ("POST", "/v2/models/acme%2Finfer", 404),
+        ("GET", "/v2/%6Dodels/acme", 404),
         ("POST", "/v2/repository/models/acme/load", 404),
         ("POST", "/v2/repository/models/acme/unload", 404),
     ],
@@ -215,7 +220,8 @@ def test_a_model_per_user_is_loaded_from_the_users_own_artifact(
 def test_the_user_in_the_body_must_be_one(client: httpx.Client) -> None:
     response = client.post("/v2/models/personal/infer", json={"parameters": {"user_id": "../secret"}})
     problem(response, 400, "Malformed")
-    problem(client.post("/v2/models/personal/infer", content=b"[1"), 400, "Malformed")
+    for broken in (b"[1", b'{"a":' * 50_000, b'{"parameters":{"user_id":"\xff"}}'):
+        problem(client.post("/v2/models/personal/infer", content=broken), 400, "Malformed")
     assert "parameters.user_id" in problem(
         client.post("/v2/models/personal/infer", json={}), 400, "UserMissing"
     )
@@ -366,6 +372,7 @@ def test_the_documentation_shows_predictions(client: httpx.Client) -> None:
     assert {"/predict/{user_id}", "/v2/models/{model}/infer", "/explain/{user_id}"} <= paths.keys()
     assert paths["/predict/{user_id}"]["post"]["parameters"][0]["name"] == "user_id"
     assert client.get("/docs").status_code == 200
+    assert client.get("/v2").json()["version"] == version("tenantry")
 
 
 def test_metrics_count_requests_and_name_no_user(client: httpx.Client) -> None:
@@ -379,7 +386,7 @@ def test_metrics_count_requests_and_name_no_user(client: httpx.Client) -> None:
     client.post("/predict/nobody:somebody-special", json=ROWS)
     assert value('tenantry_router_requests_total{status="200"}') == before + 1
     assert value('tenantry_router_requests_total{status="404"}') == refused + 1
-    assert value("tenantry_router_requests_in_flight") == 0
+    wait_until(lambda: value("tenantry_router_requests_in_flight") == 0, 1.0, "nothing is in flight")
     assert value("tenantry_router_models") == len(client.post("/v2/repository/index").json())
     assert value("tenantry_router_slots_available") == len(SLOTS)
     assert value("tenantry_router_request_seconds_count") > 0
