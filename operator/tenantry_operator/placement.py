@@ -89,7 +89,8 @@ class _Board:
         """
         moved = False
         settled = np.flatnonzero((self.placed.sum(axis=1) == self.need) & (self.need > 0))
-        for slot in np.flatnonzero(self.held() < JOINED_BELOW * self.mean):
+        # Of the models that are placed: who holds few because many must find a place has not joined.
+        for slot in np.flatnonzero(self.held() < JOINED_BELOW * self.held().mean()):
             rows = settled[~self.placed[settled, slot]]
             score = self.score[rows]
             drawn = rows[(score > score[:, [slot]]).sum(axis=1) < self.need[rows]]

@@ -117,6 +117,18 @@ def test_a_slot_that_comes_back_takes_no_more_than_its_share(models: int, count:
     assert moves(without, back) <= 1.02 * models / count
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(500, 3000), st.integers(2, 10))
+def test_many_that_must_find_a_place_move_nobody_who_has_one(models: int, count: int) -> None:
+    """After a restart, what failed is known to be nowhere, and may be most of all models."""
+    slots = [f"default-{i}" for i in range(count)]
+    demand = {f"ns.m{i}": 1 for i in range(models)}
+    serving = {f"ns.m{i}": (slots[i % count],) for i in range(models // 4)}
+    after = place(demand, serving, slots)
+    check(after, demand, slots)
+    assert {model: after[model] for model in serving} == serving
+
+
 def test_hot_models_can_have_more_slots_and_give_them_back() -> None:
     slots = [f"default-{i}" for i in range(8)]
     demand = {f"ns.m{i}": 1 for i in range(100)}
