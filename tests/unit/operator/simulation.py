@@ -60,6 +60,8 @@ class Simulation:
         self.slices: dict[str, tuple[Entry, ...]] = {}
         self.loaded: set[tuple[str, str, str]] = set()
         """Slot, uid and digest of every load that succeeded."""
+        self.refused: set[tuple[str, str]] = set()
+        """Uid and digest of every version that a load judged bad and none has succeeded for."""
         self.good: dict[str, str] = {}
         """Models by uid that have had a version which was loaded and routed: they must never be absent."""
         self.revisions: dict[str, int] = {}
@@ -263,6 +265,11 @@ class Simulation:
         failed_before = known is not None and isinstance(known.outcome, CheckFailure)
         attempts = known.attempts + 1 if known and failed_before else 1
         self.results[check] = CheckResult(check, outcome, self.now, attempts)
+        version = (check.uid, check.reference.sha256)
+        if isinstance(outcome, LoadReport):
+            self.refused.discard(version)
+        elif not outcome.transient and version not in {(uid, sha256) for _, uid, sha256 in self.loaded}:
+            self.refused.add(version)
         self.state.touch()
 
     def _answer(self, check: Check) -> LoadReport | CheckFailure:

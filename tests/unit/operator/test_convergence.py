@@ -109,8 +109,14 @@ class Life(RuleBasedStateMachine):
         self.written = entries
 
     def check_routes(self, entry: Entry, before: Entry | None) -> None:
-        """A route is new only where the version was loaded, but for what nobody served before."""
-        old = {s for target in before.targets for s in target.slots} if before else set()
+        """A route is new only where the version was loaded, but for what nobody served before.
+
+        A version that was routed unseen and turned out bad has served nobody: its successor is routed as
+        unseen as it was.
+        """
+        targets = before.targets if before else ()
+        seen = [t for t in targets if (entry.uid, t.reference.sha256) not in self.sim.refused]
+        old = {slot for target in seen for slot in target.slots}
         served_on = {s for s in old if s in self.sim.predictors and self.sim.predictors[s].instance.ready}
         for target in entry.targets:
             for slot in target.slots:
