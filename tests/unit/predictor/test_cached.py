@@ -99,7 +99,7 @@ def test_a_load_that_has_begun_is_finished_for_the_next(bench: Bench) -> None:
         await until(lambda: len(bench.cache.memory) == 1)
         entry, origin = await get(bench, source)
         assert origin == "hit"
-        assert entry.users == 0
+        await until(lambda: entry.users == 0)  # the load itself lets go a moment after its entry is there
 
     run(scenario)
 
