@@ -74,7 +74,11 @@ class Follower:
         self._take(self._path / SOURCE, self._take_source)
         if not (self._path / SLICES).is_dir():
             return  # a folder that is gone says nothing about its slices
-        names = self._folder.slice_names()
+        try:
+            names = self._folder.slice_names()
+        except OSError as error:  # for lack of file descriptors, say: the next look may succeed
+            _tell(self._path / SLICES, error)
+            return
         for name in names:  # before removals: a model may have moved to another slice
             if self._take(self._slice_path(name), partial(self._take_slice, name)):
                 await asyncio.sleep(0)
@@ -92,8 +96,9 @@ class Follower:
         try:
             take()
         except (SnapshotError, ValueError) as error:
-            metrics.CORRUPT_FILES.inc()
-            logger.error("%s cannot be read and is ignored: %s", path, error)
+            _tell(path, error)
+            if isinstance(error.__cause__, OSError):  # says nothing about the file: try at the next look
+                del self._stamps[path]
         return True
 
     def _take_addresses(self) -> None:
@@ -109,6 +114,11 @@ class Follower:
 
     def _slice_path(self, name: str) -> Path:
         return self._path / SLICES / f"{name}.json"
+
+
+def _tell(path: Path, error: Exception) -> None:
+    metrics.CORRUPT_FILES.inc()
+    logger.error("%s cannot be read and is ignored: %s", path, error)
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,35 @@ def test_a_broken_slice_leaves_its_last_good_content_and_is_told_once(
     world.folder.write_slice("placement-0-0", slice_of("n.b"))
     world.look()
     assert world.models == {"n.b"}
+
+
+@contextlib.contextmanager
+def no_files_to_open() -> Iterator[None]:
+    """As when clients have taken every file descriptor of the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_could_not_be_opened_is_read_at_the_next_look(world: World) -> None:
+    async def test() -> None:
+        world.folder.write_slice("placement-0-0", slice_of("n.a"))
+        await world.follower.look()
+        world.folder.write_slice("placement-0-0", slice_of("n.b"))
+        world.folder.write_addresses(AddressBook((SlotAddress("p-0", "p", "h", {"http": 1}),)))
+        with no_files_to_open():
+            await world.follower.look()
+        assert world.models == {"n.a"}
+        await world.follower.look()
+        assert world.models == {"n.b"}
+        assert set(world.fleet.slots) == {"p-0"}
+
+    asyncio.run(test())
 
 
 def test_broken_addresses_leave_the_slots_that_are_known(world: World) -> None:
