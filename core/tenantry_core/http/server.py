@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ def serve(build: Callable[[], Application], settings: Settings) -> None:
     here again, with `settings.worker` set. Call it from the main thread. Raises PortTaken at once.
     """
     configure_logging(settings.log_level)
+    _allow_many_connections()
     # While uvicorn serves, the signals are its own; after its graceful end it raises them once more.
     with stopped_by_signals():
         if settings.worker is not None:
@@ -75,6 +77,12 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(format="%(levelname)-7s %(name)s: %(message)s", level=level.upper(), force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and stop are said in our words
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change
+
+
+def _allow_many_connections() -> None:
+    """Each takes a file descriptor; the usual soft limit is one for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(sock: socket.socket, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -99,6 +100,19 @@ def test_workers_share_the_load_and_name_themselves() -> None:
         assert answering == process.workers()
         commands = {tuple(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-3:-1]) for pid in answering}
         assert commands == {(b"--worker", b"1"), (b"--worker", b"2")}
+
+
+def test_connections_are_bounded_by_the_hard_limit_of_the_system() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with running() as server:
+            limits = Path(f"/proc/{server.popen.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    match = re.search(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)
+    assert match is not None
+    assert match[1] == match[2]
 
 
 def test_no_connection_is_lost_when_a_worker_dies() -> None:
