@@ -19,7 +19,7 @@ def next_slots(case: Case, reference: Reference, routed: Sequence[str]) -> tuple
     alive = [slot for slot in routed if case.fleet.alive(slot)]
     if is_per_user(reference) or not alive:
         return case.desired
-    arriving = [slot for slot in case.desired if slot not in routed]
+    arriving = [slot for slot in case.desired if slot not in alive]
     arrived = [slot for slot in arriving if is_loaded(case, reference, slot)]
     staying = [slot for slot in alive if slot in case.desired]
     leaving = [slot for slot in alive if slot not in case.desired]

@@ -129,14 +129,14 @@ class _Casework:
     def _current(self, key: str) -> tuple[str, ...]:
         """Where a model is placed already: as the last plan wanted it, else as it is written.
 
-        What failed and serves nowhere has no place. It would have none after a restart either, and finding
-        one anew must not begin to move others only then.
+        What failed is only where it is written. So it would be after a restart, and finding it a place
+        anew must not begin to move others only then.
         """
         entry = self.written.get(key)
         routed = tuple(slot for target in entry.targets for slot in target.slots) if entry else ()
         ready = self.world.models[key].status.condition("Ready")
         failed = ready is not None and ready.status == "False"
-        return routed if failed and not routed else self.world.placement.get(key, routed)
+        return routed if failed else self.world.placement.get(key, routed)
 
 
 def _entries(
