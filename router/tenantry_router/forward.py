@@ -275,5 +275,5 @@ def _late() -> Problem:
 def _reason_of(result: UpstreamResponse) -> str:
     try:
         return _read_reason(result.body).reason
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

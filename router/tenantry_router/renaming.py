@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from tenantry_core.http.encoding import problem_response
 from tenantry_core.http.messages import Reply, Response
+from tenantry_core.problems import Problem
 
 
 class Renaming:
@@ -25,8 +27,14 @@ class Renaming:
         self._reply.on_disconnect = callback
 
     def send(self, response: Response) -> None:
-        if response.status == 200:
+        self._reply.send(self._renamed(response) if response.status == 200 else response)
+
+    def _renamed(self, response: Response) -> Response:
+        try:
             document = msgspec.json.decode(response.body, type=dict[str, msgspec.Raw])
-            document["name"] = msgspec.Raw(msgspec.json.encode(self._name))
-            response = response._replace(body=msgspec.json.encode(document))
-        self._reply.send(response)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return problem_response(
+                Problem(502, "The predictor's metadata is no JSON object.", reason="BadGateway")
+            )
+        document["name"] = msgspec.Raw(msgspec.json.encode(self._name))
+        return response._replace(body=msgspec.json.encode(document))
