@@ -10,6 +10,7 @@ import joblib
 import msgspec
 import pandas as pd
 
+from tenantry.csv_tables import read_csv
 from tenantry.publish import OnnxFile, PublishError
 from tenantry_core.artifacts import default_format
 from tenantry_predictor.runtimes import skops_file
@@ -50,7 +51,7 @@ def read_sample(path: Path) -> pd.DataFrame:
         if path.suffix == ".json":
             sample = pd.DataFrame(msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]]))
         else:
-            sample = pd.read_csv(path)
+            sample = read_csv(path)
     except OSError as error:
         raise PublishError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # what pandas and msgspec raise for malformed text
