@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from tenantry_operator.local.directory import write_atomically
 
@@ -27,6 +27,10 @@ def put(uri: str, content: bytes) -> None:
         return
     try:
         _put_s3(parts.netloc, parts.path.lstrip("/"), content)
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise StoreError(
+            "there are no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from error
     except (BotoCoreError, ClientError) as error:
         raise StoreError(str(error)) from error
 

@@ -107,6 +107,16 @@ def test_a_tenant_that_is_none_is_refused(tmp_path: Path, tenant: str) -> None:
         publish_model(LinearRegression().fit(ROWS, PRICE), tenant=tenant, to=f"file://{tmp_path}")
 
 
+def test_s3_without_credentials_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(PublishError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        publish_model(LinearRegression().fit(ROWS, PRICE), tenant="acme", to="s3://models")
+
+
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(PublishError, match="cannot be written"):
