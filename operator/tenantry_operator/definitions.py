@@ -45,6 +45,10 @@ def definitions() -> dict[str, Definition]:
 def definition_of(manifest: dict[str, Any]) -> Definition:
     """The definition of a manifest's kind. Raises UnknownKind."""
     api_version, kind = manifest.get("apiVersion"), manifest.get("kind")
+    if not api_version:
+        raise UnknownKind(f"a manifest has no apiVersion: write apiVersion: {API_VERSION}")
+    if not kind:
+        raise UnknownKind(f"a manifest has no kind: write one of {', '.join(definitions())}")
     if api_version != API_VERSION or kind not in definitions():
         raise UnknownKind(
             f'no matches for kind "{kind}" in version "{api_version}": '

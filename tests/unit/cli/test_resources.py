@@ -97,6 +97,12 @@ def test_a_list_is_applied_item_by_item(tenantry: Shell) -> None:
         (["apply", "-f", "missing.yaml"], "", 'the path "missing.yaml" does not exist'),
         (["apply", "-f", "-"], "", "no objects passed to apply"),
         (["apply", "-f", "-"], "- 1\n- 2\n", "is no manifest"),
+        (
+            ["apply", "-f", "-"],
+            "kind: TenantModel",
+            "has no apiVersion: write apiVersion: tenantry.dev/v1alpha1",
+        ),
+        (["apply", "-f", "-"], "apiVersion: tenantry.dev/v1alpha1", "has no kind: write one of"),
         (["get"], "", "say which kind"),
         (["get", "pods"], "", 'there is no resource type "pods"'),
         (["get", "tm/acme", "other"], "", "is not KIND/NAME"),
