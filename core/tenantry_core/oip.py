@@ -140,8 +140,10 @@ def _check_datatype(name: str, given: str, expected: str) -> None:
 
 
 def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if any(size < 1 for size in given):
+        raise _misfit(f"{name} has the shape {list(given)}: each dimension must be 1 or more.")
     fits = len(given) == len(expected) and all(
-        size > 0 and limit in (-1, size) for size, limit in zip(given, expected, strict=True)
+        limit in (-1, size) for size, limit in zip(given, expected, strict=True)
     )
     if not fits:
         raise _misfit(f"{name} has the shape {list(given)}, but the model takes {list(expected)}.")

@@ -127,3 +127,10 @@ def test_what_an_answer_holds_can_be_sent_back(
     read = oip.read_inputs(oip.decode_request(request(output)), [described])["t"]
     assert read.dtype == array.dtype
     np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("shape", [[0, 2], [-1, 2]])
+def test_a_dimension_below_one_is_refused_in_words(shape: list[int]) -> None:
+    problem = refusal(request(tensor("x", shape, "FP32", []), NAME))
+    assert problem.status == 422
+    assert "each dimension must be 1 or more" in problem.error
