@@ -81,10 +81,10 @@ def _ready(case: Case, outcome: Outcome) -> Condition:
     """The first that applies: refused, failed, in conflict, good; else undecided."""
     claim, failure, version = case.claim, outcome.failure, outcome.version
     if claim.refusal is not None:
-        message = claim.refusal.message + _still_serving(outcome)
+        message = _and(claim.refusal.message, _still_serving(outcome))
         return _condition(case, "Ready", "False", claim.refusal.reason, message)
     if failure is not None and not failure.transient:
-        message = failure.message + _still_serving(outcome)
+        message = _and(failure.message, _still_serving(outcome))
         return _condition(case, "Ready", "False", failure.reason, message)
     if claim.conflict is not None:
         return _condition(case, "Ready", "False", claim.conflict.reason, claim.conflict.message)
@@ -153,6 +153,11 @@ def _told(case: Case, version: Version) -> tuple[str, str] | None:
         return None
     same = active_reference(active) == version.reference
     return (serving.reason, serving.message) if same else None
+
+
+def _and(sentence: str, more: str) -> str:
+    """One sentence of a failure's and what follows from it."""
+    return sentence.rstrip(".") + more if more else sentence
 
 
 def _still_serving(outcome: Outcome) -> str:
