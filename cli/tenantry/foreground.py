@@ -15,6 +15,8 @@ from rich.console import Console
 from tenantry import tables
 from tenantry.up import LocalSystem, UpOptions
 
+logger = logging.getLogger(__name__)
+
 
 async def serve(options: UpOptions) -> None:
     """Run until SIGINT, SIGTERM or SIGHUP. Raises StateError for what cannot be done."""
@@ -28,6 +30,7 @@ async def serve(options: UpOptions) -> None:
     if not is_up:
         print("stopped before it was up", file=sys.stderr)
         return
+    logger.info("up at %s, on %s", system.url, system.directory.path)
     print(_summary(system), flush=True)
     waiting = asyncio.create_task(system.wait())
     try:

@@ -106,13 +106,14 @@ def test_the_command_tells_what_runs(up: Up, shell: Shell) -> None:
     assert f" {up.url}/predict/told " in shell("get", "tm", "told", "-o", "wide").out
     assert f"Server Version: 0.1.0 ({up.url})" in shell("version").out
     assert f"listening on {up.url}" in shell("logs", "router").out
+    assert f"up at {up.url}" in shell("logs", "operator").out
     assert len(shell("logs", "default-0", "--tail", "1").out.splitlines()) == 1
     assert {"router", "default-0", "default-1"} <= {
         line.split("|")[0].strip() for line in shell("logs").out.splitlines()
     }
     unknown = shell("logs", "default-9")
     assert unknown.code == 1
-    assert "there are router, default-0, default-1" in unknown.err
+    assert "there are operator, router, default-0, default-1" in unknown.err
     shell("delete", "tm", "told")
 
 
