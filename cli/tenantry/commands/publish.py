@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from tenantry.commands.apply import namespace_of
 from tenantry.errors import CommandError
 from tenantry.options import Context, Namespace, State, open_target
 from tenantry.targets import Target
+from tenantry_core.names import LABEL_PATTERN
 from tenantry_core.resources import GROUP
 
 if TYPE_CHECKING:
@@ -63,6 +65,11 @@ def publish(
     from tenantry.publish import PublishError, manifest_of, publish_model, resource_name
     from tenantry.publish_source import read_model, read_sample
 
+    if name is not None and re.fullmatch(LABEL_PATTERN, name) is None:
+        raise CommandError(
+            f"--name {name!r} is no DNS label: use up to 63 lower-case letters, digits and '-', with a "
+            "letter or digit at both ends"
+        )
     target = open_target(state, context) if apply or to is None else None
     try:
         rows = read_sample(sample) if sample else None

@@ -134,3 +134,13 @@ def test_a_missing_file_is_a_sentence(tenantry: Shell, tmp_path: Path) -> None:
     outcome = tenantry("publish", tmp_path / "none.onnx", "--tenant", "acme")
     assert outcome.code == 1
     assert "No such file or directory" in outcome.err
+
+
+def test_a_name_that_is_no_label_is_refused_before_anything_is_uploaded(
+    tenantry: Shell, ridge: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    answer = tenantry("publish", ridge, "--tenant", "acme", "--name", "Bad_Name", "--to", f"file://{store}")
+    assert answer.code == 1
+    assert "--name 'Bad_Name' is no DNS label" in answer.err
+    assert not store.exists()
