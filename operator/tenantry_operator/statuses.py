@@ -105,7 +105,7 @@ def _undecided(case: Case, outcome: Outcome) -> Condition:
     if before is not None and _still_holds(before, outcome):
         return before
     if outcome.failure is not None:
-        message = f"{outcome.failure.message}; trying again"
+        message = _and(outcome.failure.message, "; trying again")
     elif not case.ready_slots():
         message = f"waiting for a slot of PredictorPool {case.pool!r} to answer"
     else:

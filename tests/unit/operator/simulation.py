@@ -279,7 +279,7 @@ class Simulation:
         wanted = check.reference.sha256
         if (check.tenant, wanted) not in predictor.memory:
             if self.store_down:
-                return CheckFailure("StorageUnavailable", "the store does not answer", transient=True)
+                return CheckFailure("StorageUnavailable", "the store does not answer.", transient=True)
             found = self.store.get(check.reference.uri)
             if found is None:
                 return CheckFailure("ArtifactNotFound", f"{check.reference.uri} is not there", False)
