@@ -15,7 +15,7 @@ from kubernetes.client import ApiClient
 
 from tenantry.errors import CommandError, ServerError
 from tenantry.http_calls import call_url
-from tenantry.targets import Answer, Applied, EventLine, Manifest
+from tenantry.target import Answer, Applied, EventLine, Manifest
 from tenantry_core.resources import API_VERSION, SLOT_LABEL
 from tenantry_operator.definitions import Definition, UnknownKind, definition_of
 

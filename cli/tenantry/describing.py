@@ -8,7 +8,7 @@ from typing import Any
 
 from tenantry.ages import age
 from tenantry.tables import render
-from tenantry.targets import EventLine, Manifest
+from tenantry.target import EventLine, Manifest
 
 _VALUE_COLUMN = 14
 _LEFT_OUT = frozenset({"managedFields", "name", "namespace", "labels", "annotations"})

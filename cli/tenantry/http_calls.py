@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import httpx
 
 from tenantry.errors import CommandError
-from tenantry.targets import Answer
+from tenantry.target import Answer
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Seconds. The router's own deadline is shorter: it is what ends a request."""

@@ -13,7 +13,7 @@ import msgspec
 
 from tenantry.errors import CommandError, ServerError, not_found
 from tenantry.http_calls import call_url
-from tenantry.targets import Answer, Applied, EventLine, Manifest
+from tenantry.target import Answer, Applied, EventLine, Manifest
 from tenantry_core.resources import API_VERSION, GROUP
 from tenantry_core.snapshot import SnapshotError, SnapshotFolder
 from tenantry_operator.definitions import Definition, UnknownKind

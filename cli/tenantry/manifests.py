@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tenantry.errors import CommandError
-from tenantry.targets import Manifest
+from tenantry.target import Manifest
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 

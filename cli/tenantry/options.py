@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from tenantry.targets import Target, choose
+from tenantry.choosing import choose
+from tenantry.target import Target
 
 State = Annotated[
     Path | None,

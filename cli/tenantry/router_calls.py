@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tenantry.errors import ServerError
-from tenantry.targets import Answer, Target
+from tenantry.target import Answer, Target
 
 
 class _Problem(msgspec.Struct):

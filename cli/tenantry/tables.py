@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tenantry import jsonpath
 from tenantry.ages import age
-from tenantry.targets import Manifest
+from tenantry.target import Manifest
 from tenantry_core.resources import GROUP
 from tenantry_operator.definitions import Definition
 

@@ -10,7 +10,7 @@ import typer
 from tenantry import manifests
 from tenantry.errors import CommandError
 from tenantry.options import Context, Files, Namespace, State, open_target
-from tenantry.targets import Manifest, Target
+from tenantry.target import Manifest, Target
 from tenantry_core.resources import GROUP
 
 

@@ -13,7 +13,7 @@ from tenantry.commands.apply import namespace_of
 from tenantry.commands.get import Resources
 from tenantry.errors import CommandError, ServerError
 from tenantry.options import Context, Namespace, State, open_target
-from tenantry.targets import Target
+from tenantry.target import Target
 from tenantry_core.resources import GROUP
 from tenantry_operator.definitions import Definition, UnknownKind, definition_of
 

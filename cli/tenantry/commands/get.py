@@ -12,7 +12,7 @@ import typer
 from tenantry import documents, names, tables
 from tenantry.errors import ServerError
 from tenantry.options import AllNamespaces, Context, Namespace, Output, State, open_target
-from tenantry.targets import Manifest, Target
+from tenantry.target import Manifest, Target
 from tenantry_core.resources import GROUP
 from tenantry_operator.definitions import definitions
 

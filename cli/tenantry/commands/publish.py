@@ -13,7 +13,7 @@ import yaml
 from tenantry.commands.apply import namespace_of
 from tenantry.errors import CommandError
 from tenantry.options import Context, Namespace, State, open_target
-from tenantry.targets import Target
+from tenantry.target import Target
 from tenantry_core.names import LABEL_PATTERN
 from tenantry_core.resources import GROUP
 
