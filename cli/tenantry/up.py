@@ -29,9 +29,9 @@ from tenantry_operator.local.router import RouterProcess
 from tenantry_operator.local.slots import SlotSupervisor
 from tenantry_operator.local.source import DirectorySource
 from tenantry_operator.local.store import ObjectName, ResourceStore
-from tenantry_operator.reconciler import Reconciler
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.reconciler import Reconciler
+from tenantry_operator.reconciling.slot_client import SlotClient
+from tenantry_operator.reconciling.state import ObservedState
 
 logger = logging.getLogger(__name__)
 

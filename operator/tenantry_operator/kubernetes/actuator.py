@@ -23,13 +23,13 @@ from tenantry_core.resources import (
     TenantModelStatus,
 )
 from tenantry_core.slices import Entry, SliceContent, Wire
-from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
 from tenantry_operator.kubernetes import pool_children
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments, due, surplus
 from tenantry_operator.kubernetes.pool_children import Manifest, Release
 from tenantry_operator.kubernetes.watched import Key
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
+from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
 
 MANAGER = "tenantry-operator"
 _NOTE_LIMIT = 1024

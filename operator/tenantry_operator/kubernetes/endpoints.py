@@ -7,7 +7,7 @@ from typing import Any
 
 from tenantry_core.resources import POOL_LABEL
 from tenantry_operator.kubernetes.watched import Key
-from tenantry_operator.world import Instance
+from tenantry_operator.planning.world import Instance
 
 PORT_NAME = "http"
 

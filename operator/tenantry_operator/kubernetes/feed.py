@@ -20,7 +20,7 @@ from tenantry_operator.kubernetes.deployments import Deployments
 from tenantry_operator.kubernetes.endpoints import Endpoints
 from tenantry_operator.kubernetes.login import login
 from tenantry_operator.kubernetes.watched import Key, Watched
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.state import ObservedState
 
 CATCH_UP_INTERVAL = 0.2
 TOUCH_INTERVAL = 5.0

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tenantry_operator.kubernetes.feed import Feed
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.state import ObservedState
 
 STALLED_AFTER = 120.0
 """Seconds for which watches may miss what listings show, before a restart is better."""

@@ -16,7 +16,6 @@ from kubernetes.aio.client import ApiClient
 
 from tenantry_core.credentials import load_configuration
 from tenantry_core.resources import API_VERSION, PredictorPoolSpec
-from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
 from tenantry_operator.kubernetes.actuator import KubernetesActuator
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments
@@ -24,9 +23,10 @@ from tenantry_operator.kubernetes.election import Election
 from tenantry_operator.kubernetes.feed import Feed
 from tenantry_operator.kubernetes.health import Health
 from tenantry_operator.kubernetes.pool_children import Release
-from tenantry_operator.reconciler import Reconciler
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
+from tenantry_operator.reconciling.reconciler import Reconciler
+from tenantry_operator.reconciling.slot_client import SlotClient
+from tenantry_operator.reconciling.state import ObservedState
 
 DEFAULT_POOL = "default"
 _LONGEST_BACKOFF = 15.0

@@ -10,13 +10,13 @@ import msgspec
 from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry, SliceContent
 from tenantry_core.snapshot import SnapshotFolder
-from tenantry_operator.actuator import ActuatorUnavailable
 from tenantry_operator.definitions import definitions
 from tenantry_operator.local.directory import StateDirectory
 from tenantry_operator.local.events import EventLog
 from tenantry_operator.local.slots import SlotSupervisor
 from tenantry_operator.local.store import ObjectName, ResourceStore
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
+from tenantry_operator.reconciling.actuator import ActuatorUnavailable
 
 
 class LocalActuator:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenantry_operator.local.directory import StateDirectory, write_atomically
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
 
 _MOST_BYTES = 1024 * 1024
 """Beyond it the older half goes."""

@@ -16,8 +16,8 @@ from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 from tenantry_operator.local.directory import StateDirectory
 from tenantry_operator.local.pool_settings import predictor_settings
 from tenantry_operator.local.processes import LOOPBACK, Backoff, free_port, kill_group, spawn, terminate
-from tenantry_operator.state import ObservedState
-from tenantry_operator.world import Instance
+from tenantry_operator.planning.world import Instance
+from tenantry_operator.reconciling.state import ObservedState
 
 logger = logging.getLogger(__name__)
 

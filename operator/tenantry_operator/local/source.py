@@ -12,7 +12,7 @@ from tenantry_core.snapshot import SnapshotError, SnapshotFolder
 from tenantry_operator.definitions import definitions
 from tenantry_operator.local.directory import StateDirectory, StateError
 from tenantry_operator.local.store import STORED, ObjectName, ResourceStore
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.state import ObservedState
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tenantry_operator.definitions import definitions
 from tenantry_operator.local.directory import AlreadyRunning, StateDirectory, StateError
 from tenantry_operator.local.events import EventLog
 from tenantry_operator.local.store import ObjectName, ResourceStore
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
 from tenantry_operator.validation import admit
 
 NAME = ObjectName(definitions()["TenantModel"], "default", "acme")

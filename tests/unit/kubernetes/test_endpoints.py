@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tenantry_operator.kubernetes.endpoints import Endpoints
-from tenantry_operator.world import Instance
+from tenantry_operator.planning.world import Instance
 
 
 def instances(*slices: dict[str, Any]) -> dict[tuple[str, str], list[Instance]]:

@@ -25,12 +25,12 @@ from tenantry_core.resources import (
 )
 from tenantry_core.slices import Entry, winners
 from tenantry_core.wire import LoadReport, LoadRequest, SlotReport
-from tenantry_operator import metrics
-from tenantry_operator.plan import Event
-from tenantry_operator.reconciler import Reconciler
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.state import ObservedState
-from tenantry_operator.world import Instance
+from tenantry_operator.planning.plan import Event
+from tenantry_operator.planning.world import Instance
+from tenantry_operator.reconciling import metrics
+from tenantry_operator.reconciling.reconciler import Reconciler
+from tenantry_operator.reconciling.slot_client import SlotClient
+from tenantry_operator.reconciling.state import ObservedState
 
 TOKEN = "a-shared-token"
 

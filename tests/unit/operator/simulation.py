@@ -21,11 +21,11 @@ from tenantry_core.resources import (
 )
 from tenantry_core.slices import Entry, winners
 from tenantry_core.wire import LoadReport, SlotReport
-from tenantry_operator.measurements import Measurements
-from tenantry_operator.plan import Plan
-from tenantry_operator.planner import plan
-from tenantry_operator.state import ObservedState
-from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance, World
+from tenantry_operator.planning.plan import Plan
+from tenantry_operator.planning.planner import plan
+from tenantry_operator.planning.world import Check, CheckFailure, CheckResult, Instance, World
+from tenantry_operator.reconciling.measurements import Measurements
+from tenantry_operator.reconciling.state import ObservedState
 
 T = TypeVar("T")
 

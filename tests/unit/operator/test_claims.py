@@ -20,7 +20,7 @@ from tenantry_core.resources import (
     Trust,
 )
 from tenantry_core.slices import Users
-from tenantry_operator.claims import Claim, judge_claims
+from tenantry_operator.planning.claims import Claim, judge_claims
 
 POOL = PredictorPool(Metadata("default"), PredictorPoolSpec())
 

@@ -6,8 +6,8 @@ import pytest
 
 from tenantry_core.resources import Artifact, TenantModelSpec
 from tenantry_core.wire import SlotReport, WarmModel
-from tenantry_operator.measurements import Meter
-from tenantry_operator.replicas import load_shares, wanted_replicas
+from tenantry_operator.planning.replicas import load_shares, wanted_replicas
+from tenantry_operator.reconciling.measurements import Meter
 
 
 def report(slot: str, busy: float = 0.0, in_flight: int = 0, **requests: int) -> SlotReport:

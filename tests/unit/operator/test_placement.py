@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry_core.hashing import hash_name, rank
-from tenantry_operator.placement import BOUND, place
+from tenantry_operator.planning.placement import BOUND, place
 
 Placed = dict[str, tuple[str, ...]]
 

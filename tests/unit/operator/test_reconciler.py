@@ -9,8 +9,8 @@ from prometheus_client import generate_latest
 
 from tenantry_core.problems import Problem
 from tenantry_core.resources import TenantModel
-from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
-from tenantry_operator.state import ObservedState
+from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
+from tenantry_operator.reconciling.state import ObservedState
 from unit.operator.running import TOKEN, Call, Running, operator, plans_made, run, until
 
 

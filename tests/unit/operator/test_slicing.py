@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry_core.slices import Entry, Reference, Target, Users, slice_bits, winners
-from tenantry_operator.slicing import lay_out, revise
+from tenantry_operator.planning.slicing import lay_out, revise
 
 Slices = dict[str, tuple[Entry, ...]]
 

@@ -10,8 +10,8 @@ import pytest
 
 from tenantry_core.slices import Reference
 from tenantry_core.wire import LoadReport
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.world import Check, CheckFailure, Instance
+from tenantry_operator.planning.world import Check, CheckFailure, Instance
+from tenantry_operator.reconciling.slot_client import SlotClient
 from unit.operator.running import run
 
 REFERENCE = Reference("s3://models/acme.onnx", "onnx", "ab" * 32)

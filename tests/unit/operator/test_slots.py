@@ -9,7 +9,7 @@ import pytest
 
 from tenantry_core.resources import PoolRef, PredictorPool, PredictorPoolSpec, Storage
 from tenantry_core.wire import SlotReport, WarmModel
-from tenantry_operator.planner import plan
+from tenantry_operator.planning.planner import plan
 from unit.operator.simulation import Simulation, digest, is_quiet
 
 

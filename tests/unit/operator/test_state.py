@@ -18,8 +18,8 @@ from tenantry_core.resources import (
     TenantModelStatus,
 )
 from tenantry_core.slices import Entry
-from tenantry_operator.state import ObservedState
-from tenantry_operator.world import Instance
+from tenantry_operator.planning.world import Instance
+from tenantry_operator.reconciling.state import ObservedState
 
 
 class Clock:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tenantry_core.slices import Traffic
-from tenantry_operator.planner import plan
+from tenantry_operator.planning.planner import plan
 from unit.operator.simulation import BROKEN, Simulation, digest
 
 URI = "s3://models/acme.onnx"

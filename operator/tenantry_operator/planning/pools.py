@@ -9,8 +9,8 @@ import msgspec
 
 from tenantry_core.resources import POOL_LABEL, Condition, PredictorPool, PredictorPoolStatus
 from tenantry_core.slices import Entry
-from tenantry_operator.statuses import timestamp
-from tenantry_operator.world import World
+from tenantry_operator.planning.statuses import timestamp
+from tenantry_operator.planning.world import World
 
 
 def pool_statuses(world: World, entries: Iterable[Entry]) -> dict[str, PredictorPoolStatus]:

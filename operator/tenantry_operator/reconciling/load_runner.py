@@ -7,9 +7,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 
 from tenantry_core.resources import TenantModel
-from tenantry_operator import metrics
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance
+from tenantry_operator.planning.world import Check, CheckFailure, CheckResult, Instance
+from tenantry_operator.reconciling import metrics
+from tenantry_operator.reconciling.slot_client import SlotClient
 
 AT_A_TIME = 4
 """Loads asked of one instance at once; it loads a few at a time itself."""

@@ -11,9 +11,9 @@ import msgspec
 
 from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry
-from tenantry_operator.echoes import Echoes
-from tenantry_operator.measurements import NOTHING_MEASURED, Measurements
-from tenantry_operator.world import Check, CheckResult, Instance, Slot, World
+from tenantry_operator.planning.world import Check, CheckResult, Instance, Slot, World
+from tenantry_operator.reconciling.echoes import Echoes
+from tenantry_operator.reconciling.measurements import NOTHING_MEASURED, Measurements
 
 Entries = tuple[Entry, ...]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
 
 
 class WriteConflict(Exception):

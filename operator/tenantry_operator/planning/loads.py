@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from tenantry_core.wire import LoadReport
-from tenantry_operator.world import SLOT_UNREACHABLE, Check, CheckFailure, CheckResult, Instance, World
+from tenantry_operator.planning.world import (
+    SLOT_UNREACHABLE,
+    Check,
+    CheckFailure,
+    CheckResult,
+    Instance,
+    World,
+)
 
 UNREACHABLE_DELAY = 1.0
 """Seconds for which an instance that did not answer is left alone; it may just be starting."""

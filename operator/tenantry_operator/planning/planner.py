@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from tenantry_core.resources import TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry, Reference, Target, winners
 from tenantry_core.wire import SlotReport
-from tenantry_operator.case import Case, is_per_user
-from tenantry_operator.claims import Claim, Refusal, admit, judge_claims, wanted_reference
-from tenantry_operator.events import model_events
-from tenantry_operator.fleet import Fleet
-from tenantry_operator.loads import WARM, Loads
-from tenantry_operator.placement import place
-from tenantry_operator.plan import Event, Plan, Release
-from tenantry_operator.pools import pool_statuses
-from tenantry_operator.replicas import load_shares, wanted_replicas
-from tenantry_operator.slicing import lay_out, revise
-from tenantry_operator.statuses import model_status, unavailable
-from tenantry_operator.versions import Outcome, decide
-from tenantry_operator.warming import heat_of, warm_instances
-from tenantry_operator.world import World
+from tenantry_operator.planning.case import Case, is_per_user
+from tenantry_operator.planning.claims import Claim, Refusal, admit, judge_claims, wanted_reference
+from tenantry_operator.planning.events import model_events
+from tenantry_operator.planning.fleet import Fleet
+from tenantry_operator.planning.loads import WARM, Loads
+from tenantry_operator.planning.placement import place
+from tenantry_operator.planning.plan import Event, Plan, Release
+from tenantry_operator.planning.pools import pool_statuses
+from tenantry_operator.planning.replicas import load_shares, wanted_replicas
+from tenantry_operator.planning.slicing import lay_out, revise
+from tenantry_operator.planning.statuses import model_status, unavailable
+from tenantry_operator.planning.versions import Outcome, decide
+from tenantry_operator.planning.warming import heat_of, warm_instances
+from tenantry_operator.planning.world import World
 
 
 def plan(world: World) -> Plan:

@@ -10,8 +10,8 @@ import msgspec
 
 from tenantry_core.slices import Wire
 from tenantry_core.wire import TOKEN, LoadReport, LoadRequest, SlotReport
-from tenantry_operator.plan import Release
-from tenantry_operator.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance
+from tenantry_operator.planning.plan import Release
+from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance
 
 LOAD_TIMEOUT = 120.0
 """Seconds: a large artifact from a slow store; the answer to anything else is short."""

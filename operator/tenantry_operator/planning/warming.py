@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tenantry_core.slices import Entry, Reference
-from tenantry_operator.case import is_per_user
-from tenantry_operator.fleet import Fleet
-from tenantry_operator.loads import WARM, Loads
-from tenantry_operator.world import SLOT_UNREACHABLE, Check, Instance, Slot, World
+from tenantry_operator.planning.case import is_per_user
+from tenantry_operator.planning.fleet import Fleet
+from tenantry_operator.planning.loads import WARM, Loads
+from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, Instance, Slot, World
 
 FILL = 0.8
 """How much of the memory budget is filled beforehand; a fuller cache would evict the hottest again."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tenantry_core.resources import PredictorPoolStatus, TenantModelStatus
 from tenantry_core.slices import Entry, Reference
-from tenantry_operator.world import Check
+from tenantry_operator.planning.world import Check
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenantry_core.slices import Reference
-from tenantry_operator.case import Case, is_per_user
-from tenantry_operator.loads import MOVE
-from tenantry_operator.world import CheckFailure
+from tenantry_operator.planning.case import Case, is_per_user
+from tenantry_operator.planning.loads import MOVE
+from tenantry_operator.planning.world import CheckFailure
 
 
 def next_slots(case: Case, reference: Reference, routed: Sequence[str]) -> tuple[str, ...]:

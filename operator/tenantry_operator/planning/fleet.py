@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from tenantry_core.resources import PredictorPool
 from tenantry_core.slices import Entry
-from tenantry_operator.world import Instance, Slot, World
+from tenantry_operator.planning.world import Instance, Slot, World
 
 GRACE = 30.0
 """Seconds that a slot without a ready instance keeps its share."""

@@ -14,11 +14,11 @@ import msgspec
 
 from tenantry_core.slices import Reference
 from tenantry_core.wire import LoadReport
-from tenantry_operator.case import Case, active_reference, is_per_user
-from tenantry_operator.claims import CLAIM_REASONS
-from tenantry_operator.loads import RESOLVE, VERIFY
-from tenantry_operator.moves import is_loaded, move_failure, next_slots
-from tenantry_operator.world import CheckFailure
+from tenantry_operator.planning.case import Case, active_reference, is_per_user
+from tenantry_operator.planning.claims import CLAIM_REASONS
+from tenantry_operator.planning.loads import RESOLVE, VERIFY
+from tenantry_operator.planning.moves import is_loaded, move_failure, next_slots
+from tenantry_operator.planning.world import CheckFailure
 
 PROBED = "Probed"
 NOT_PROBED = "NotProbed"

@@ -18,19 +18,19 @@ from tenantry_core.resources import (
     TenantModelStatus,
 )
 from tenantry_core.slices import Entry
-from tenantry_operator import metrics
-from tenantry_operator.actuator import Actuator, ActuatorUnavailable, WriteConflict
-from tenantry_operator.fleet import instance_index
-from tenantry_operator.load_runner import LoadRunner
-from tenantry_operator.plan import Event, Plan, Release
-from tenantry_operator.planner import plan
-from tenantry_operator.poller import Poller
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.state import ObservedState
-from tenantry_operator.statuses import says_the_same
-from tenantry_operator.trailing import TrailingWriter, Write
-from tenantry_operator.warming import TELL_AGAIN
-from tenantry_operator.world import Instance, World
+from tenantry_operator.planning.fleet import instance_index
+from tenantry_operator.planning.plan import Event, Plan, Release
+from tenantry_operator.planning.planner import plan
+from tenantry_operator.planning.statuses import says_the_same
+from tenantry_operator.planning.warming import TELL_AGAIN
+from tenantry_operator.planning.world import Instance, World
+from tenantry_operator.reconciling import metrics
+from tenantry_operator.reconciling.actuator import Actuator, ActuatorUnavailable, WriteConflict
+from tenantry_operator.reconciling.load_runner import LoadRunner
+from tenantry_operator.reconciling.poller import Poller
+from tenantry_operator.reconciling.slot_client import SlotClient
+from tenantry_operator.reconciling.state import ObservedState
+from tenantry_operator.reconciling.trailing import TrailingWriter, Write
 
 BREATH = 0.02
 """Seconds between two plans at least, so that a burst of changes becomes one."""

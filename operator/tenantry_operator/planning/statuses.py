@@ -8,9 +8,9 @@ import msgspec
 
 from tenantry_core.resources import ActiveVersion, Condition, TenantModel, TenantModelStatus
 from tenantry_core.slices import Unavailable
-from tenantry_operator.case import Case, active_reference, is_per_user
-from tenantry_operator.claims import CLAIM_REASONS, wanted_reference
-from tenantry_operator.versions import NOT_PROBED, PROBED, Outcome, Version, is_untried
+from tenantry_operator.planning.case import Case, active_reference, is_per_user
+from tenantry_operator.planning.claims import CLAIM_REASONS, wanted_reference
+from tenantry_operator.planning.versions import NOT_PROBED, PROBED, Outcome, Version, is_untried
 
 VERIFYING = "Verifying"
 FIRST_LOAD = "FirstLoad"

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 
 from tenantry_core.wire import SlotReport
-from tenantry_operator.measurements import Measurements, Meter
-from tenantry_operator.slot_client import SlotClient
-from tenantry_operator.world import Instance, Slot
+from tenantry_operator.planning.world import Instance, Slot
+from tenantry_operator.reconciling.measurements import Measurements, Meter
+from tenantry_operator.reconciling.slot_client import SlotClient
 
 INTERVAL = 10.0
 """Seconds between two rounds."""

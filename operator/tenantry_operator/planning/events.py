@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from tenantry_core.resources import TenantModel, TenantModelStatus
-from tenantry_operator.plan import Event
+from tenantry_operator.planning.plan import Event
 
 
 def model_events(model: TenantModel, status: TenantModelStatus) -> Iterator[Event]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import ActiveVersion, Condition, TenantModel
 from tenantry_core.slices import Entry, Reference
-from tenantry_operator.claims import Claim, Refusal
-from tenantry_operator.fleet import Fleet
-from tenantry_operator.loads import Loads
-from tenantry_operator.world import Check, CheckFailure, CheckResult, Instance
+from tenantry_operator.planning.claims import Claim, Refusal
+from tenantry_operator.planning.fleet import Fleet
+from tenantry_operator.planning.loads import Loads
+from tenantry_operator.planning.world import Check, CheckFailure, CheckResult, Instance
 
 
 @dataclass(frozen=True, slots=True)

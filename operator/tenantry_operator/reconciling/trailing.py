@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
-from tenantry_operator import metrics
-from tenantry_operator.actuator import ActuatorUnavailable, WriteConflict
+from tenantry_operator.reconciling import metrics
+from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
 
 RATE = 300.0
 """Writes a second; one client could do about 450, and slices must not queue behind these."""
