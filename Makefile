@@ -21,7 +21,7 @@ run: $(INSTALLED) ## Train a model per tenant, serve them all on this machine, g
 	@$(PYTHON) -m tenantry.demo
 
 test: $(INSTALLED) programs ## Run all tests: unit, and integration against real parts (no root needed)
-	$(PYTHON) -m pytest tests/unit tests/integration
+	$(PYTHON) -m pytest
 
 unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 	$(PYTHON) -m pytest tests/unit
@@ -39,8 +39,10 @@ check: $(INSTALLED) ## Lint, format, types, layers, lock and changelog
 wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a model from there
 	$(PYTHON) scripts/check_wheel.py
 
-bench: $(INSTALLED) ## Requests a second and CPU per request of one hop, next to nginx
+bench: $(INSTALLED) programs ## Each claim about speed, measured beside a peer
 	$(PYTHON) benchmarks/hop.py
+	$(PYTHON) benchmarks/warm.py
+	PYTHONPATH=tests $(PYTHON) benchmarks/control_plane.py
 
 lock: $(UV) ## Bring requirements.lock in line with pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
