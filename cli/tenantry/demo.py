@@ -176,7 +176,7 @@ def _show(
 ) -> None:
     """A line for each kind of model. Raises DemoError when an answer differs from the model in memory."""
     table = Table(title=f"{len(models)} tenants, all Ready {ready:.1f} s after the first was published")
-    for heading in ("model", "tenants", "answers right", "loads", "first ms", "hits", "then ms"):
+    for heading in ("model", "tenants", "right", "loads", "first ms", "hits", "then ms"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for kind in sorted({each.kind for each in models}):
         cold, warm = (
