@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
+from rich.console import Console
 
 from tenantry.commands.apply import namespace_of
 from tenantry.errors import CommandError
@@ -72,10 +73,11 @@ def publish(
         )
     target = open_target(state, context) if apply or to is None else None
     try:
-        rows = read_sample(sample) if sample else None
-        published = publish_model(
-            read_model(model), tenant=tenant, to=to or _default_prefix(target), sample=rows
-        )
+        with Console(stderr=True).status(f"converting and comparing {model}"):
+            rows = read_sample(sample) if sample else None
+            published = publish_model(
+                read_model(model), tenant=tenant, to=to or _default_prefix(target), sample=rows
+            )
     except PublishError as error:
         raise CommandError(str(error)) from error
     name = name or _said(tenant, resource_name(tenant))
