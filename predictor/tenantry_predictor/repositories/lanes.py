@@ -52,7 +52,9 @@ class Lanes:
         started()
         future = asyncio.get_running_loop().run_in_executor(self._threads, job)
 
-        def leave(_: object) -> None:
+        def leave(future: asyncio.Future[_T]) -> None:
+            if not future.cancelled():
+                future.exception()  # whoever asked may be gone, and then nobody else looks at it
             self._leave(lane)
             ended()
 
