@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -150,3 +151,31 @@ def test_an_error_frees_the_thread() -> None:
         lanes.close()
 
     run(scenario)
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_not_complained_of() -> None:
+    complaints: list[dict[str, Any]] = []
+    gate, begun = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        begun.set()
+        gate.wait(DEADLINE)
+        raise ValueError("nobody hears this")
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        lanes = Lanes("test", 1, 1)
+        ended: list[bool] = []
+        task = asyncio.create_task(lanes.run("acme", fail, ended=lambda: ended.append(True)))
+        await until(begun.is_set)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        gate.set()
+        await until(lambda: bool(ended))
+        del task
+        lanes.close()
+        await asyncio.sleep(0)
+        gc.collect()
+
+    run(scenario)
+    assert complaints == []
