@@ -114,15 +114,16 @@ class CachedModelRepository:
         return entry
 
     async def verify(self, source: Source) -> Entry:
-        """As `load`, but nothing is evicted for it: what was not warm is gone after `release`."""
+        """As `load`, but nothing is evicted for it: it stays where memory is free, as the first to evict."""
         entry = self.peek(source) if source.key else None
         if entry is not None:
             self.memory.hold(entry)
             return entry
         loaded = await self._loader.load(source, spare_disk=True)
         self._loaded(source, loaded)
-        entry = Entry(Key(source.tenant, loaded.sha256, source.format), loaded.model, loaded.seconds)
-        entry.users = 1
+        key = Key(source.tenant, loaded.sha256, source.format)
+        entry = self.memory.add(key, loaded.model, loaded.seconds, spare=True)
+        entry.requests.setdefault(source.model, 0)
         return entry
 
     def unload(self, source: Source) -> None:

@@ -75,11 +75,12 @@ class MemoryTier:
             self._entries.move_to_end(key)
         return entry
 
-    def add(self, key: Key, model: LoadedModel, load_seconds: float = 0.0) -> Entry:
+    def add(self, key: Key, model: LoadedModel, load_seconds: float = 0.0, *, spare: bool = False) -> Entry:
         """An entry for the model, in use by the caller, who must `release` it.
 
         A model too large for what pinned ones leave of the budget pushes nothing out: it lives while it is
-        in use. A key that is there already keeps its entry, and `model` is disposed of.
+        in use. So does a `spare` one that is too large for what is free; else it is the first to evict.
+        A key that is there already keeps its entry, and `model` is disposed of.
         """
         known = self.get(key)
         if known is not None:
@@ -88,9 +89,10 @@ class MemoryTier:
             return known
         entry = Entry(key, model, load_seconds)
         entry.users = 1
-        if entry.size_bytes <= self.budget_bytes - self.pinned_bytes:
+        if entry.size_bytes <= self.budget_bytes - (self.used_bytes if spare else self.pinned_bytes):
             entry.resident = True
             self._entries[key] = entry
+            self._entries.move_to_end(key, last=not spare)
             self.used_bytes += entry.size_bytes
             self._evict()
         return entry

@@ -55,13 +55,13 @@ def test_the_slot_tells_what_is_pinned(predictor: PredictorProcess, put: Put) ->
         assert warm.get("pinned", False) == pinned
 
 
-def test_verify_leaves_nothing(predictor: PredictorProcess, put: Put) -> None:
+def test_the_first_request_after_verification_is_warm(predictor: PredictorProcess, put: Put) -> None:
     asked = put(graphs.linear([4, 4], columns=["a", "b"], sample=SAMPLE), "verified")
-    used = predictor.slot()["usedBytes"]
     report = predictor.load(asked, verify=True).json()
     assert report["probed"] is True
-    assert predictor.slot()["usedBytes"] == used
-    assert "models.verified" not in names(predictor)
+    assert "models.verified" in names(predictor)
+    answer = predictor.predict(asked, [[1, 1]])
+    assert (answer.json(), answer.headers["tenantry-cache"]) == ([8.0], "hit")
 
 
 @pytest.mark.parametrize("verify", [True, False])

@@ -245,7 +245,17 @@ def test_an_explicit_load_tries_at_once(bench: Bench) -> None:
     run(scenario)
 
 
-def test_verify_evicts_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+def test_what_is_verified_stays_where_memory_is_free(bench: Bench) -> None:
+    source = bench.source("a.onnx", graphs.linear())
+
+    async def scenario() -> None:
+        bench.cache.memory.release(await bench.cache.verify(source))
+        assert (await get(bench, source))[1] == "hit"
+
+    run(scenario)
+
+
+def test_verify_evicts_nothing(tmp_path: Path) -> None:
     sizing = Bench(tmp_path / "sizing")
     data = [graphs.linear([i], padding=100_000) for i in range(3)]
 

@@ -54,11 +54,11 @@ class Uses(RuleBasedStateMachine):
         self.held: list[Entry] = []
         self.made: list[Sized] = []
 
-    @rule(name=keys, size=st.integers(1, 130))
-    def load(self, name: Key, size: int) -> None:
+    @rule(name=keys, size=st.integers(1, 130), spare=st.booleans())
+    def load(self, name: Key, size: int, spare: bool) -> None:
         model = Sized(size)
         self.made.append(model)
-        entry = self.tier.add(name, model)
+        entry = self.tier.add(name, model, spare=spare)
         assert entry.model is model or model.closed == 1
         self.held.append(entry)
 
@@ -197,3 +197,18 @@ def test_a_digest_is_no_capability() -> None:
     tier = MemoryTier(BUDGET, close)
     fill(tier, {"a": 40})
     assert tier.get(Key("globex", "a", "onnx")) is None
+
+
+def test_a_spare_model_takes_only_what_is_free_and_goes_first() -> None:
+    tier = MemoryTier(100, close)
+    fill(tier, {"a": 40})
+    tier.release(tier.add(key("spare"), Sized(60), spare=True))
+    assert names(tier) == ["spare", "a"]
+    fill(tier, {"b": 10})
+    assert names(tier) == ["a", "b"], "the spare one made room"
+    crowded = Sized(60)
+    entry = tier.add(key("late"), crowded, spare=True)
+    assert names(tier) == ["a", "b"]
+    assert not crowded.closed, "it lives while it is in use"
+    tier.release(entry)
+    assert crowded.closed
