@@ -33,7 +33,7 @@ class LoadRequest(Wire, frozen=True):
     pinned: bool = False
     """Stays in memory until it is unloaded, or loaded again without this."""
     verify: bool = False
-    """Load, measure, probe and release, evicting nothing: for models that are not routed yet."""
+    """Load, measure and probe, evicting nothing: it stays where memory is free, as the first to evict."""
     probe_user: str = ""
     """The user whose artifact stands for a `{user_id}` model."""
 
