@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tenantry_core.http import server
+from tenantry_core.http.sockets import listen
 from tenantry_predictor.app import build
 from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
 from tenantry_predictor.slot import Settings
@@ -36,7 +37,10 @@ def main() -> None:
     )
     serving = server.Settings(host=arguments.host, port=arguments.port, log_level=arguments.log_level)
     try:
-        server.serve(partial(build, settings), serving)
+        metrics = None
+        if arguments.metrics_port is not None:
+            [metrics] = listen(arguments.host, arguments.metrics_port)
+        server.serve(partial(build, settings, metrics), serving)
     except (server.PortTaken, CacheDirectoryUnusable) as error:
         sys.exit(str(error))
 
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slot", required=True, help="the slot's name, as default-0")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve /metrics alone there, too")
     parser.add_argument("--cache-dir", type=Path, required=True, help="folder for fetched artifacts")
     parser.add_argument("--cache-memory", type=_bytes, default=512 * _MIB, help="bytes of loaded models")
     parser.add_argument("--cache-disk", type=_bytes, default=2048 * _MIB, help="bytes of fetched artifacts")

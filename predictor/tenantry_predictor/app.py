@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from tenantry_core.problems import Problem
 from tenantry_core.version import VERSION
 from tenantry_predictor.endpoint import Predictions
 from tenantry_predictor.errors import LoadError
+from tenantry_predictor.metrics_port import serving_metrics
 from tenantry_predictor.repositories.base import Source
 from tenantry_predictor.slot import Settings, Slot
 
@@ -25,14 +27,14 @@ _BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "requi
 T = TypeVar("T")
 
 
-def build(settings: Settings) -> Application:
-    """The application of the process."""
+def build(settings: Settings, metrics: socket.socket | None = None) -> Application:
+    """The application of the process; `metrics`: a listening socket for them alone."""
     slot = Slot(settings)
     predictions = Predictions(slot.plane, slot.references, slot.tokens)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with slot.running():
+        async with slot.running(), serving_metrics(metrics) if metrics else nullcontext():
             yield
 
     app = FastAPI(
