@@ -15,6 +15,8 @@ class Result:
     statuses: Counter[int] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     """Requests without an answer, by reason: refused, reset, closed, malformed, unanswered at the end."""
+    retried: Counter[str] = field(default_factory=Counter)
+    """The same of requests that were sent again, which are no errors unless they fail then too."""
     wrong: int = 0
     """Answers that the caller's check did not accept."""
     latencies: list[float] = field(default_factory=list)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+import socketserver
+import threading
 
 import pytest
 
+from integration.waiting import wait_for
+from load.background import Background
 from load.generator import measure
 from load.target import NotOurs, Target, post
 from unit.core_http.harness import serving
@@ -58,6 +62,49 @@ def test_connections_that_break_are_errors_and_opened_again() -> None:
     result = measure(Target("127.0.0.1", port), lambda _: b"", connections=2, count=5, seconds=10)
     assert result.answered == 0
     assert result.broken.total() == result.errors == 5
+
+
+def test_a_load_in_the_background_is_watched_while_it_lasts() -> None:
+    with serving() as server:
+        target = Target.parse(f"http://127.0.0.1:{server.port}")
+        requests = [post("/echo", b"a"), post("/nothing", b"")]
+        with Background(target, requests, rate=200, connections=4) as load:
+            wait_for(lambda: len(load.answers) >= 40, 20.0, "40 answers while it lasts")
+        assert not load.broken
+    numbers = sorted(answer.number for answer in load.answers)
+    assert numbers == list(range(len(numbers)))
+    assert {(a.number % 2, a.status) for a in load.answers} == {(0, 200), (1, 404)}
+    assert all(answer.latency > 0 for answer in load.answers)
+
+
+class Moody(socketserver.StreamRequestHandler):
+    """Closes the first connections without an answer, serves the others."""
+
+    closed = 0
+
+    def handle(self) -> None:
+        while self.rfile.readline():
+            while self.rfile.readline().strip():
+                pass
+            if type(self).closed < 3:
+                type(self).closed += 1
+                return
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTenantry-Route: slot=a-0\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_client_that_tries_again_counts_the_connections_that_broke() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Moody) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        target = Target("127.0.0.1", server.server_address[1])
+        with Background(target, [post("/", b"")], rate=200, connections=2, retries=3) as load:
+            wait_for(lambda: len(load.answers) >= 20, 20.0, "20 answers")
+        server.shutdown()
+    assert len(load.broken) == 3
+    assert all(event.again for event in load.broken)
+    numbers = sorted(answer.number for answer in load.answers)
+    assert numbers == list(range(len(numbers)))
+    assert {(answer.status, answer.route) for answer in load.answers} == {(200, "slot=a-0")}
 
 
 def test_it_goes_nowhere_else() -> None:
