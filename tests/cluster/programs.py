@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 _SOURCES = Path(__file__).parent / "go"
 _KUBERNETES_MODULE = "k8s.io/kubernetes"
+_HELM_MODULE = "helm.sh/helm/v3"
 # The oldest release whose CEL library and server-side apply behave as the tests expect.
 _LEAST_KUBERNETES = (1, 33)
 
@@ -31,20 +33,32 @@ class Program:
 
     @property
     def linker_flags(self) -> str:
-        """Stripped; Kubernetes also carries its version, or clients would take it for v0.0.0."""
-        flags = "-s -w"
-        if self.project != "kubernetes":
-            return flags
-        version = _pinned_version(self.source / "go.mod", _KUBERNETES_MODULE)
-        major, minor, _ = version.removeprefix("v").split(".", 2)
-        base = "k8s.io/component-base/version"
-        stamps = {
-            f"{base}.gitVersion": version,
-            f"{base}.gitMajor": major,
-            f"{base}.gitMinor": minor,
-            "k8s.io/client-go/pkg/version.gitVersion": version,
-        }
-        return " ".join([flags, *(f"-X {name}={value}" for name, value in stamps.items())])
+        """Stripped; and with what a release build carries, where something else judges a program by it."""
+        stamps = _STAMPS[self.project](self.source / "go.mod") if self.project in _STAMPS else {}
+        return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def _kubernetes_stamps(go_mod: Path) -> dict[str, str]:
+    """Its version, or clients would take it for v0.0.0."""
+    version = _pinned_version(go_mod, _KUBERNETES_MODULE)
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    base = "k8s.io/component-base/version"
+    return {
+        f"{base}.gitVersion": version,
+        f"{base}.gitMajor": major,
+        f"{base}.gitMinor": minor,
+        "k8s.io/client-go/pkg/version.gitVersion": version,
+    }
+
+
+def _helm_stamps(go_mod: Path) -> dict[str, str]:
+    """Its version, and the Kubernetes that `helm template` and `helm lint` assume: the one of its client."""
+    minor = _pinned_version(go_mod, "k8s.io/client-go").split(".")[1]
+    stamps = {f"{_HELM_MODULE}/internal/version.version": _pinned_version(go_mod, _HELM_MODULE)}
+    for package in ("chartutil", "lint/rules"):
+        stamps[f"{_HELM_MODULE}/pkg/{package}.k8sVersionMajor"] = "1"
+        stamps[f"{_HELM_MODULE}/pkg/{package}.k8sVersionMinor"] = minor
+    return stamps
 
 
 def _pinned_version(go_mod: Path, module: str) -> str:
@@ -52,6 +66,9 @@ def _pinned_version(go_mod: Path, module: str) -> str:
     if match is None:
         raise ValueError(f"{go_mod} does not require {module}")
     return match[1]
+
+
+_STAMPS: dict[str, Callable[[Path], dict[str, str]]] = {"kubernetes": _kubernetes_stamps, "helm": _helm_stamps}
 
 
 def _kubernetes(name: str, duration: str, *version_arguments: str) -> Program:
@@ -69,13 +86,19 @@ KUBE_APISERVER = _kubernetes("kube-apiserver", "5 minutes")
 KUBE_CONTROLLER_MANAGER = _kubernetes("kube-controller-manager", "1 minute")
 KUBE_SCHEDULER = _kubernetes("kube-scheduler", "20 seconds")
 KUBECTL = _kubernetes("kubectl", "20 seconds", "version", "--client")
+KUBELET = _kubernetes("kubelet", "30 seconds")
+KUBE_PROXY = _kubernetes("kube-proxy", "20 seconds")
 # 3.4 lacks the progress notifications that let the API server answer lists from its cache.
 ETCD = Program("etcd", "etcd", "go.etcd.io/etcd/server/v3", "30 seconds", ("--version",), (3, 5))
 KWOK = Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "1 minute")
 VERSITYGW = Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "1 minute")
 
+COREDNS = Program("coredns", "coredns", "github.com/coredns/coredns", "90 seconds", ("-version",), (1, 9))
+HELM = Program("helm", "helm", f"{_HELM_MODULE}/cmd/helm", "1 minute", ("version",), (3, 14))
+
 # In the order in which they are built: the shortest way to a first test.
-ALL = (ETCD, VERSITYGW, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KWOK)
+FOR_TESTS = (ETCD, VERSITYGW, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KWOK)
+FOR_NODE = (ETCD, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBELET, KUBE_PROXY, COREDNS, HELM)
 
 
 def cache_directory() -> Path:
