@@ -15,7 +15,7 @@ import yaml
 
 from tenantry_core.credentials import NoCredentials
 from tenantry_core.resources import PredictorPoolSpec, from_manifest
-from tenantry_operator.kubernetes.pool_children import Release
+from tenantry_operator.kubernetes.release import Release
 from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
 
 DEFAULT_IMAGE = f"tenantry/predictor:{version('tenantry')}"
@@ -49,6 +49,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--predictor-image", default=DEFAULT_IMAGE, metavar="IMAGE")
     parser.add_argument(
+        "--image-pull-policy",
+        default="",
+        choices=["Always", "IfNotPresent", "Never"],
+        help="of predictors; left out, Kubernetes decides by the tag",
+    )
+    parser.add_argument(
+        "--image-pull-secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Secret that gives access to the predictors' image; repeatable",
+    )
+    parser.add_argument(
+        "--predictor-service-account",
+        default="",
+        metavar="NAME",
+        help="of predictors whose pool names none",
+    )
+    parser.add_argument(
         "--token-secret",
         default="",
         metavar="NAME",
@@ -73,7 +92,14 @@ def _settings(options: argparse.Namespace) -> Settings:
     if token_file is not None and not token_file.is_file():
         raise ValueError(f"--token-file {token_file}: there is no such file")
     return Settings(
-        release=Release(options.namespace, options.predictor_image, options.token_secret),
+        release=Release(
+            namespace=options.namespace,
+            image=options.predictor_image,
+            pull_policy=options.image_pull_policy,
+            pull_secrets=tuple(options.image_pull_secret),
+            service_account=options.predictor_service_account,
+            token_secret=options.token_secret,
+        ),
         router_url=options.router_url,
         token_file=token_file,
         default_pool=_read_pool(options.default_pool),

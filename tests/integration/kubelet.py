@@ -182,13 +182,18 @@ class Kubelet:
     def _create(self, slot: str, deployment: dict[str, Any], revision: str) -> Pod:
         template = deployment["spec"]["template"]["spec"]
         [container] = template["containers"]
-        [port] = free_ports(1)
+        port, metrics_port = free_ports(2)
         folder = self._directory / f"{slot}-{port}"
         folder.mkdir()
-        here = {"--host": self._address, "--port": str(port), "--cache-dir": str(folder / "cache")}
+        here = {
+            "--host": self._address,
+            "--port": str(port),
+            "--metrics-port": str(metrics_port),
+            "--cache-dir": str(folder / "cache"),
+        }
         stated = zip(container["args"][::2], container["args"][1::2], strict=True)
         arguments = [part for name, value in stated for part in (name, here.get(name, value))]
-        command = [sys.executable, *container["command"][1:], *arguments]
+        command = [sys.executable, "-m", "tenantry_predictor", *arguments]  # the image's entry point
         process = Process(command, folder / "log", **self._environment)
         process.start()
         pool = deployment["metadata"]["labels"][POOL_LABEL]

@@ -26,7 +26,7 @@ from tenantry_core.slices import Entry, SliceContent, Wire
 from tenantry_operator.kubernetes import pool_children
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments, due, surplus
-from tenantry_operator.kubernetes.pool_children import Manifest, Release
+from tenantry_operator.kubernetes.release import Manifest, Release, child_name
 from tenantry_operator.kubernetes.watched import Key
 from tenantry_operator.planning.plan import Event
 from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
@@ -219,7 +219,7 @@ class KubernetesActuator:
 
     async def _delete_deployment(self, slot: str) -> None:
         path = _RESOURCES["Deployment"].format(namespace=self._release.namespace)
-        name = pool_children.child_name(slot)
+        name = child_name(slot)
         try:
             await self._api.delete(f"{path}/{name}", {"propagationPolicy": "Background"})
         except Refused as error:

@@ -22,7 +22,7 @@ from tenantry_operator.kubernetes.deployments import Deployments
 from tenantry_operator.kubernetes.election import Election
 from tenantry_operator.kubernetes.feed import Feed
 from tenantry_operator.kubernetes.health import Health
-from tenantry_operator.kubernetes.pool_children import Release
+from tenantry_operator.kubernetes.release import Release
 from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
 from tenantry_operator.reconciling.reconciler import Reconciler
 from tenantry_operator.reconciling.slot_client import SlotClient

@@ -43,19 +43,19 @@ def test_the_default_pool_and_its_children_are_there(installation: Installation)
         10,
         "the pool is ready",
     )
-    assert set(deployments(installation)) == {"tenantry-default-0", "tenantry-default-1"}
+    assert set(deployments(installation)) == {"tenantry-predictor-default-0", "tenantry-predictor-default-1"}
     for kind in ("service", "poddisruptionbudget", "networkpolicy"):
-        assert "tenantry-default" in kubectl("get", kind, f"--namespace={NAMESPACE}")
+        assert "tenantry-predictor-default" in kubectl("get", kind, f"--namespace={NAMESPACE}")
     scale = installation.kube.get(f"{OWN}/predictorpools/default/scale")
     assert scale["status"] == {"replicas": 2, "selector": "tenantry.dev/pool=default"}
 
 
 def test_a_deployment_that_was_deleted_comes_back(installation: Installation) -> None:
-    old = deployments(installation)["tenantry-default-1"]["metadata"]["uid"]
-    installation.kube.delete(f"{DEPLOYMENTS}/tenantry-default-1")
+    old = deployments(installation)["tenantry-predictor-default-1"]["metadata"]["uid"]
+    installation.kube.delete(f"{DEPLOYMENTS}/tenantry-predictor-default-1")
 
     def uid() -> str:
-        found = deployments(installation).get("tenantry-default-1")
+        found = deployments(installation).get("tenantry-predictor-default-1")
         return str(found["metadata"]["uid"]) if found else old
 
     wait_for(lambda: uid() != old, 10, "there is another one")
