@@ -1,7 +1,7 @@
 """`python -m tenantry.demo_publish --to s3://models/default`: the demonstration's models, for any cluster.
 
-Trains what `make run` trains, publishes it, and prints the manifests for `kubectl apply -f -`. Endpoint, region
-and credentials of S3 come from the environment, such as AWS_ENDPOINT_URL.
+Trains what `make run` trains, publishes it, and prints the manifests for `kubectl apply -f -`. Endpoint,
+region and credentials of S3 come from the environment, such as AWS_ENDPOINT_URL.
 """
 
 from __future__ import annotations
