@@ -36,8 +36,8 @@ def cached_path(program: Program) -> Path:
     could not be used, or even found, on a machine without Go.
     """
     digest = hashlib.sha256(program.linker_flags.encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((program.source / name).read_bytes())
+    for file in sorted(program.source.iterdir()):
+        digest.update(file.read_bytes())
     return cache_directory() / f"{program.project}-{digest.hexdigest()[:12]}" / "bin" / program.name
 
 

@@ -1,7 +1,8 @@
-"""Builds the programs that the tests need and that are not here yet: python tests/cluster/build.py"""
+"""Builds the programs that are not here yet: python tests/cluster/build.py [--node]"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from cluster.errors import ClusterError
 
 def main() -> int:
     """Builds what is missing and lists where each program is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--node", action="store_true", help="those of a real node, in place of the tests'")
+    chosen = programs.FOR_NODE if parser.parse_args().node else programs.FOR_TESTS
     try:
-        for program in programs.FOR_TESTS:
+        for program in chosen:
             path = binaries.find(program) or gobuild.build(program)
             print(f"{program.name:<24} {path}", flush=True)
     except ClusterError as error:

@@ -8,12 +8,13 @@ from cluster import programs
 from cluster.binaries import require
 from cluster.ports import LOOPBACK
 
+SERVICE_RANGE = "10.96.0.0/16"
 _FAKE_NODE_STAGES = Path(__file__).parent / "fake-nodes.yaml"
 
 
-def etcd(directory: Path, port: int, peer_port: int) -> list[str]:
+def etcd(directory: Path, address: str, port: int, peer_port: int) -> list[str]:
     """A single member that does not wait for the disk."""
-    client, peer = f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{peer_port}"
+    client, peer = f"http://{address}:{port}", f"http://{address}:{peer_port}"
     return [
         str(require(programs.ETCD)),
         "--name=test",
@@ -27,25 +28,27 @@ def etcd(directory: Path, port: int, peer_port: int) -> list[str]:
     ]
 
 
-def kube_apiserver(certificates: Path, tokens: Path, port: int, etcd_port: int) -> list[str]:
-    """RBAC, users from the token file, and service accounts signed with the key it makes for itself."""
+def kube_apiserver(certificates: Path, tokens: Path, address: str, port: int, etcd_port: int) -> list[str]:
+    """Users from the token file, and service accounts signed with the key it makes for itself."""
     key = certificates / "apiserver.key"
     return [
         str(require(programs.KUBE_APISERVER)),
-        f"--etcd-servers=http://{LOOPBACK}:{etcd_port}",
-        f"--bind-address={LOOPBACK}",
-        f"--advertise-address={LOOPBACK}",
+        f"--etcd-servers=http://{address}:{etcd_port}",
+        f"--bind-address={address}",
+        f"--advertise-address={address}",
         f"--secure-port={port}",
-        # Pods cannot reach a loopback address, so there is no endpoint to publish to them.
-        "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.96.0.0/16",
+        f"--service-cluster-ip-range={SERVICE_RANGE}",
         f"--cert-dir={certificates}",
         f"--token-auth-file={tokens}",
-        "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
     ]
+
+
+def without_pods() -> list[str]:
+    """What the API server is told where no pod can reach it: a loopback address is no endpoint for them."""
+    return ["--authorization-mode=RBAC", "--endpoint-reconciler-type=none"]
 
 
 def kube_controller_manager(kubeconfig: Path, certificates: Path) -> list[str]:

@@ -15,7 +15,8 @@ from cluster.binaries import require
 from cluster.errors import KubectlError
 from cluster.fakenodes import count_ready, node_manifest
 from cluster.kubeconfig import User, write_kubeconfig
-from cluster.ports import LOOPBACK, free_ports, is_listening
+from cluster.place import HERE
+from cluster.ports import free_ports, is_listening
 from cluster.processes import Process
 
 _START_SECONDS = 60.0
@@ -37,13 +38,14 @@ class ControlPlane:
     def __init__(self, *, controllers: bool = False, fake_nodes: int = 0) -> None:
         self._controllers = controllers or fake_nodes > 0
         self._fake_nodes = fake_nodes
+        self._place = HERE
+        self._users: tuple[User, ...] = ()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            temporary = tempfile.TemporaryDirectory(prefix="tenantry-cluster-", ignore_cleanup_errors=True)
-            self.directory = Path(stack.enter_context(temporary))
-            self._prepare()
+            self.directory = self._make_directory(stack)
+            self._prepare(stack)
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -56,12 +58,12 @@ class ControlPlane:
     ) -> None:
         self._stack.close()
 
-    def start_api(self) -> None:
+    def start_api_server(self) -> None:
         """Starts the API server on its port and data, and waits until it is ready."""
         self.api_server.start()
         self.api_server.wait_until(lambda: self._api.read("/readyz") is not None, _START_SECONDS)
 
-    def stop_api(self) -> None:
+    def stop_api_server(self) -> None:
         """Takes the API server away, as a crash does. What it stored stays."""
         self.api_server.stop()
 
@@ -80,16 +82,20 @@ class ControlPlane:
         token = self.kubectl("create", "token", service_account, f"--namespace={namespace}").strip()
         return self._write_kubeconfig(f"{namespace}-{service_account}", token)
 
-    def _prepare(self) -> None:
-        """Ports, users and files; nothing runs yet."""
+    def _make_directory(self, stack: ExitStack) -> Path:
+        temporary = tempfile.TemporaryDirectory(prefix="tenantry-cluster-", ignore_cleanup_errors=True)
+        return Path(stack.enter_context(temporary))
+
+    def _prepare(self, stack: ExitStack) -> None:
+        """Ports, users and files; nothing of Kubernetes runs yet."""
         self._kubectl = str(require(programs.KUBECTL))
         self._port, self._etcd_port, self._etcd_peer_port = free_ports(3)
-        self.url = f"https://{LOOPBACK}:{self._port}"
+        self.url = f"https://{self._place.address}:{self._port}"
         self._certificates = self.directory / "certificates"
         # The file holds the server's certificate and the authority that signed it.
         self.certificate_authority = self._certificates / "apiserver.crt"
         self._tokens = self.directory / "tokens.csv"
-        users = [User(_ADMIN, ("system:masters",)), User(_CONTROLLER_MANAGER), User(_SCHEDULER)]
+        users = [User(_ADMIN, ("system:masters",)), User(_CONTROLLER_MANAGER), User(_SCHEDULER), *self._users]
         self._tokens.touch(mode=0o600)
         self._tokens.write_text("".join(user.line for user in users))
         self._kubeconfigs = {user.name: self._write_kubeconfig(user.name, user.token) for user in users}
@@ -97,35 +103,43 @@ class ControlPlane:
         self._api = ApiClient(self.url, users[0].token, self.certificate_authority)
 
     def _start(self, stack: ExitStack) -> None:
-        etcd = commands.etcd(self.directory / "etcd", self._etcd_port, self._etcd_peer_port)
+        address = self._place.address
+        etcd = commands.etcd(self.directory / "etcd", address, self._etcd_port, self._etcd_peer_port)
         self.etcd = self._launch(stack, etcd)
-        self.etcd.wait_until(lambda: is_listening(self._etcd_port), _START_SECONDS)
-        self.api_server = self._process(
-            commands.kube_apiserver(self._certificates, self._tokens, self._port, self._etcd_port)
+        self.etcd.wait_until(lambda: is_listening(self._etcd_port, address), _START_SECONDS)
+        command = commands.kube_apiserver(
+            self._certificates, self._tokens, address, self._port, self._etcd_port
         )
+        self.api_server = self._process([*command, *self._api_server_flags()])
         stack.callback(self.api_server.stop)
-        self.start_api()
+        self.start_api_server()
         if self._controllers:
             self._start_controllers(stack)
         if self._fake_nodes:
             self._start_fake_nodes(stack)
 
+    def _api_server_flags(self) -> list[str]:
+        return commands.without_pods()
+
     def _start_controllers(self, stack: ExitStack) -> None:
         command = commands.kube_controller_manager(self._kubeconfigs[_CONTROLLER_MANAGER], self._certificates)
         manager = self._launch(stack, command)
+        self._launch(stack, commands.kube_scheduler(self._kubeconfigs[_SCHEDULER]))
         # Pods are refused until their namespace has this account.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         manager.wait_until(lambda: self._api.read(account) is not None, _START_SECONDS)
 
     def _start_fake_nodes(self, stack: ExitStack) -> None:
-        self._launch(stack, commands.kube_scheduler(self._kubeconfigs[_SCHEDULER]))
         kwok = self._launch(stack, commands.kwok(self.kubeconfig))
         for number in range(self._fake_nodes):
             self._api.create("/api/v1/nodes", node_manifest(f"node-{number}"))
-        kwok.wait_until(lambda: self._count_ready_nodes() == self._fake_nodes, _START_SECONDS)
+        self._wait_for_nodes(kwok, self._fake_nodes)
 
-    def _count_ready_nodes(self) -> int:
-        return count_ready(self._api.read("/api/v1/nodes") or _NO_NODES)
+    def _wait_for_nodes(self, kubelet: Process, count: int) -> None:
+        """Returns once so many nodes take pods; the process is the one that makes them ready."""
+        kubelet.wait_until(
+            lambda: count_ready(self._api.read("/api/v1/nodes") or _NO_NODES) == count, _START_SECONDS
+        )
 
     def _launch(self, stack: ExitStack, command: list[str]) -> Process:
         process = self._process(command)
@@ -134,7 +148,7 @@ class ControlPlane:
         return process
 
     def _process(self, command: list[str]) -> Process:
-        return Process(command, self.directory / f"{Path(command[0]).name}.log")
+        return Process(command, self.directory / f"{Path(command[0]).name}.log", self._place.enter)
 
     def _write_kubeconfig(self, name: str, token: str) -> Path:
         path = self.directory / f"{name.replace(':', '-')}.kubeconfig"

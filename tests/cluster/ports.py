@@ -18,8 +18,8 @@ def free_ports(count: int) -> list[int]:
     return free[:count]
 
 
-def is_listening(port: int) -> bool:
+def is_listening(port: int, address: str = LOOPBACK) -> bool:
     """Whether something accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        return probe.connect_ex((address, port)) == 0

@@ -20,14 +20,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Process:
     """A command that can be started, stopped and started again.
 
+    `enter` is a command that leads into other namespaces and there becomes the command.
     Start it from a thread that lives as long as it shall: Linux ends it with the thread that started it.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, **environment: str) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, enter: Sequence[str] = (), **environment: str
+    ) -> None:
         self._command = list(command)
+        self._enter = list(enter)
         self._environment = os.environ | environment
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its number; only of one that was started."""
+        assert self._child is not None
+        return self._child.pid
 
     @property
     def is_running(self) -> bool:
@@ -39,7 +49,7 @@ class Process:
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C in a terminal is for the tests, which then stop things in order.
             self._child = subprocess.Popen(
-                self._command,
+                self._enter + self._command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -68,7 +68,10 @@ def _pinned_version(go_mod: Path, module: str) -> str:
     return match[1]
 
 
-_STAMPS: dict[str, Callable[[Path], dict[str, str]]] = {"kubernetes": _kubernetes_stamps, "helm": _helm_stamps}
+_STAMPS: dict[str, Callable[[Path], dict[str, str]]] = {
+    "kubernetes": _kubernetes_stamps,
+    "helm": _helm_stamps,
+}
 
 
 def _kubernetes(name: str, duration: str, *version_arguments: str) -> Program:
@@ -95,10 +98,12 @@ VERSITYGW = Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/
 
 COREDNS = Program("coredns", "coredns", "github.com/coredns/coredns", "90 seconds", ("-version",), (1, 9))
 HELM = Program("helm", "helm", f"{_HELM_MODULE}/cmd/helm", "1 minute", ("version",), (3, 14))
+PAUSE = Program("pause", "pause", ".", "10 seconds")
 
 # In the order in which they are built: the shortest way to a first test.
 FOR_TESTS = (ETCD, VERSITYGW, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KWOK)
-FOR_NODE = (ETCD, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBELET, KUBE_PROXY, COREDNS, HELM)
+_CONTROL_PLANE = (ETCD, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER)
+FOR_NODE = (*_CONTROL_PLANE, KUBELET, KUBE_PROXY, PAUSE, COREDNS, HELM)
 
 
 def cache_directory() -> Path:

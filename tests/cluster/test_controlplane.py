@@ -76,10 +76,10 @@ def test_cel_rule_refuses_with_its_sentence(ranges: ControlPlane) -> None:
 
 def test_objects_survive_an_outage_of_the_api_server(ranges: ControlPlane) -> None:
     ranges.kubectl("apply", "-f", "-", stdin=range_manifest(1, 2))
-    ranges.stop_api()
+    ranges.stop_api_server()
     with pytest.raises(KubectlError, match="refused"):
         ranges.kubectl("get", "ranges")
-    ranges.start_api()
+    ranges.start_api_server()
     assert "sample" in ranges.kubectl("get", "ranges")
 
 

@@ -1,4 +1,4 @@
-"""Serves a control plane until Ctrl-C: python tests/cluster/up.py [--controllers] [--fake-nodes N]"""
+"""Serves a cluster until Ctrl-C: python tests/cluster/up.py [--controllers | --fake-nodes N | --node]"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cluster import programs
 from cluster.binaries import require
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
+from cluster.node import Node
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
     # A plain kill shall tidy up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ControlPlane(controllers=options.controllers, fake_nodes=options.fake_nodes) as plane:
+        with _cluster(options) as plane:
             print(f"export KUBECONFIG={plane.kubeconfig}")
             print(f"export PATH={require(programs.KUBECTL).parent}:$PATH", flush=True)
             print("serving; Ctrl-C ends it and everything in it", file=sys.stderr)
@@ -34,12 +35,19 @@ def main() -> int:
     return 0
 
 
+def _cluster(options: argparse.Namespace) -> ControlPlane:
+    if options.node:
+        return Node()
+    return ControlPlane(controllers=options.controllers, fake_nodes=options.fake_nodes)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--controllers", action="store_true", help="also run kube-controller-manager")
     parser.add_argument(
         "--fake-nodes", type=int, default=0, metavar="N", help="nodes that only pretend (with controllers)"
     )
+    parser.add_argument("--node", action="store_true", help="a real node, with containers (as root)")
     return parser.parse_args()
 
 

@@ -72,10 +72,10 @@ def under_load(installation: Installation, *, rate: float = 100.0) -> Iterator[R
 @pytest.mark.slow
 def test_without_the_api_server_predictions_go_on(installation: Installation) -> None:
     with under_load(installation) as result:
-        installation.plane.stop_api()
+        installation.plane.stop_api_server()
         outage = threading.Event()
         outage.wait(OUTAGE_SECONDS)
-        installation.plane.start_api()
+        installation.plane.start_api_server()
     assert result.errors == 0, result.summary()
     # And changes are heard of again.
     installation.apply("after", installation.publish("after", 1, 100))

@@ -157,13 +157,13 @@ def test_while_the_api_server_is_away_the_folder_stays_as_it_is(
     with feeder(snapshot, namespace):
         await_slices(snapshot, placement_0_0=[acme])
         wait_until(lambda: bool(snapshot.read_addresses().slots), SOON, "the slot has an address")
-        namespace.plane.stop_api()
+        namespace.plane.stop_api_server()
         try:
             wait_until(lambda: not is_connected(snapshot), SOON, "the folder says that it is on its own")
             assert snapshot.slice_names() == ["placement-0-0"]
             assert len(snapshot.read_addresses().slots) == 1
         finally:
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
         namespace.write_slice("placement-1-1", shop)
         await_slices(snapshot, placement_0_0=[acme], placement_1_1=[shop])
         wait_until(lambda: is_connected(snapshot), SOON, "the folder says that it is fed")
@@ -178,7 +178,7 @@ def test_a_feeder_that_starts_while_the_api_server_is_away_catches_up_later(
     snapshot.write_slice("placement-1-0", SliceContent((shop,)))
     snapshot.write_addresses(AddressBook((address("default-0", 9000),)))
     snapshot.write_source(SourceState("kubernetes", True, 0.0))
-    namespace.plane.stop_api()
+    namespace.plane.stop_api_server()
     try:
         with feeder(snapshot, namespace):
             wait_until(lambda: not is_connected(snapshot), SOON, "the folder says that it is on its own")
@@ -186,13 +186,13 @@ def test_a_feeder_that_starts_while_the_api_server_is_away_catches_up_later(
             wait_until(lambda: log.read_text().count("WARNING") >= 3, SOON, "it has tried more than once")
             assert snapshot.slice_names() == ["placement-0-0", "placement-1-0"]
             assert len(snapshot.read_addresses().slots) == 1
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
             await_slices(snapshot, placement_0_0=[acme])
             wait_until(lambda: is_connected(snapshot), SOON, "the folder says that it is fed")
             assert snapshot.read_addresses() == AddressBook()
     finally:
         if not namespace.plane.api_server.is_running:
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
 
 
 def test_what_was_missed_is_made_up_for_when_the_api_server_has_forgotten_it(
@@ -203,8 +203,8 @@ def test_what_was_missed_is_made_up_for_when_the_api_server_has_forgotten_it(
     with feeder(snapshot, namespace) as process:
         await_slices(snapshot, placement_0_0=[acme])
         process.send_signal(signal.SIGSTOP)
-        namespace.plane.stop_api()
-        namespace.plane.start_api()  # what it remembers of changes begins now
+        namespace.plane.stop_api_server()
+        namespace.plane.start_api_server()  # what it remembers of changes begins now
         namespace.write_slice("placement-1-1", shop)
         namespace.delete_slice("placement-0-0")
         process.send_signal(signal.SIGCONT)
@@ -228,20 +228,20 @@ def test_a_router_that_was_never_fed_is_not_ready_until_it_is(
     namespace: Namespace, snapshot: SnapshotFolder
 ) -> None:
     environment = {"KUBECONFIG": str(namespace.plane.kubeconfig)}
-    namespace.plane.stop_api()
+    namespace.plane.stop_api_server()
     try:
         with start_router(
             snapshot.path, "--feed-namespace", namespace.name, environment=environment
         ) as router:
             answer = http.get(f"{router.url}/v2/health/ready")
             assert (answer.status_code, answer.json()["reason"]) == (503, "NotFed")
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
             wait_until(
                 lambda: http.get(f"{router.url}/v2/health/ready").status_code == 200, SOON, "it is ready"
             )
     finally:
         if not namespace.plane.api_server.is_running:
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
 
 
 def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
@@ -261,7 +261,7 @@ def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
             wait_until(lambda: not _predicts(router.url), SOON, "another feeder has taken over")
             namespace.write_slice("placement-0-0", entry("models.acme", ["default-0"]))
             wait_until(lambda: _predicts(router.url), SOON, "the model is routed again")
-        namespace.plane.stop_api()
+        namespace.plane.stop_api_server()
         try:
             with start_router(snapshot.path, *arguments, environment=environment) as router:
                 wait_until(lambda: _predicts(router.url), SOON, "it serves from the folder")
@@ -274,7 +274,7 @@ def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
                 router.kill()
                 wait_until(lambda: not _is_alive(feeding), SOON, "the feeder ends with its router")
         finally:
-            namespace.plane.start_api()
+            namespace.plane.start_api_server()
 
 
 def _own_address() -> str:

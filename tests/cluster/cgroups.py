@@ -1,0 +1,42 @@
+"""The control groups below which the kubelet puts its pods, apart from the machine's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from cluster.errors import StartError
+
+_SECONDS = 20.0
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def make(name: str) -> None:
+    """Makes the group in every hierarchy, with all controllers that the machine has."""
+    for hierarchy in _hierarchies():
+        group = hierarchy / name
+        group.mkdir(exist_ok=True)
+        controllers = hierarchy / "cgroup.controllers"
+        if controllers.exists():  # version 2 passes on only what it is told to
+            allowed = " ".join(f"+{controller}" for controller in controllers.read_text().split())
+            (hierarchy / "cgroup.subtree_control").write_text(allowed)
+
+
+def remove(name: str) -> None:
+    """Removes the group and all below it, once the processes that were killed in there are gone."""
+    deadline = time.monotonic() + _SECONDS
+    for hierarchy in _hierarchies():
+        while (group := hierarchy / name).exists():
+            try:
+                for directory, _, _ in os.walk(group, topdown=False):
+                    os.rmdir(directory)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise StartError(f"{group} cannot be removed, a process is in it: {error}") from error
+                time.sleep(0.02)
+
+
+def _hierarchies() -> list[Path]:
+    fields = (line.split() for line in _MOUNTS.read_text().splitlines())
+    return [Path(target) for _, target, kind, *_ in fields if kind in {"cgroup", "cgroup2"}]
