@@ -11,12 +11,14 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import ClassVar, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import Gauge as LocalGauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from tenantry_core.http.cells import Cells
 from tenantry_core.http.messages import Response
+from tenantry_core.version import VERSION
 
 REGISTRY = CollectorRegistry()
 """What `metrics_response` answers; the metrics of this module are in it."""
@@ -160,3 +162,13 @@ class _Collector:
 
 
 REGISTRY.register(_Collector())
+ProcessCollector(registry=REGISTRY)  # of the worker that answers
+LocalGauge(
+    "tenantry_build_info", "Always 1; the label tells the version.", ["version"], registry=REGISTRY
+).labels(VERSION).set(1)
+
+REFUSED = Counter(
+    "tenantry_http_refused_total",
+    "Requests that were refused while they were read: malformed, too large, too slow, or one body too many.",
+    ("status",),
+)

@@ -15,6 +15,7 @@ from tenantry_core.http.exchange import Exchange
 from tenantry_core.http.fallback import Fallback
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import HotRoutes
+from tenantry_core.http.metrics import REFUSED
 from tenantry_core.http.reader import NEVER
 from tenantry_core.http.sweeper import Sweeper
 from tenantry_core.problems import Problem
@@ -208,6 +209,7 @@ class HotProtocol(Connection):
 
     def refuse(self, problem: Problem) -> None:
         """Answer with `problem` after all requests before; then the connection ends."""
+        REFUSED.labels(str(problem.status)).inc()
         self.stop_reading()
         self._refused = True
         (self._waiting or self._queue).append(Exchange.refusal(problem))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tenantry_core.version import VERSION
 from unit.core_http.harness import PATIENCE, Client, eventually, get
 
 COMMAND = [sys.executable, str(Path(__file__).with_name("application.py"))]
@@ -152,6 +153,21 @@ def test_metrics_add_up_over_workers_and_outlive_them() -> None:
         eventually(lambda: len(process.workers() - {answering[0]}) == 2, "a successor")
         assert process.metric('test_requests_total{path="/pid"}') == 40
         eventually(lambda: process.metric("test_alive") == 2, "both workers are alive again")
+
+
+def test_metrics_tell_of_requests_that_were_refused_and_of_the_process() -> None:
+    with running() as process:
+        for _ in range(3):
+            with Client(process.port) as client:
+                client.send(b"POST /pid HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999\r\n\r\n")
+                assert client.answer().status == 413
+        with Client(process.port) as client:
+            client.send(b"nonsense\r\n\r\n")
+            assert client.answer().status == 400
+        assert process.metric('tenantry_http_refused_total{status="413"}') == 3
+        assert process.metric('tenantry_http_refused_total{status="400"}') == 1
+        assert process.metric(f'tenantry_build_info{{version="{VERSION}"}}') == 1
+        assert process.metric("process_resident_memory_bytes") > 1 << 20
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
