@@ -63,6 +63,7 @@ class Predictions:
             self._forward(request, reply, fields, destination, line)
         except Problem as problem:
             metrics.count_request(problem.status)
+            metrics.count_problem(problem.status, problem.reason)
             raise
 
     def infer(self, request: Request, reply: Reply) -> None:
@@ -80,6 +81,7 @@ class Predictions:
             self._forward(request, reply, fields, destination, destination.target.infer_line)
         except Problem as problem:
             metrics.count_request(problem.status)
+            metrics.count_problem(problem.status, problem.reason)
             raise
 
     def metadata(self, request: Request, reply: Reply) -> None:

@@ -185,6 +185,7 @@ class Forward:
             sentence = f"Model {self._destination.model.key} has no artifact for this user."
             self._fail(Problem(404, sentence, reason="UnknownUser"))
         else:
+            metrics.count_problem(result.status, reason)
             self._answer(result)
 
     def _may_retry(self) -> bool:
@@ -204,6 +205,7 @@ class Forward:
             if choice is not None:
                 metrics.RETRIES_REFUSED.inc()
         if isinstance(outcome, UpstreamResponse):
+            metrics.count_problem(outcome.status, _reason_of(outcome))
             self._answer(outcome)
         else:
             self._fail(outcome or self._unreachable("The slot that it was sent to does not answer"))
@@ -234,6 +236,7 @@ class Forward:
         return self._destination.target.route(self.slot.name, cache, self._reason)
 
     def _fail(self, problem: Problem) -> None:
+        metrics.count_problem(problem.status, problem.reason)
         response = problem_response(problem)
         route = (wire.ROUTE, self._route(b""))
         self._finish(Response(response.status, [*response.headers, route], response.body))

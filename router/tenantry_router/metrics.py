@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import Gauge as LocalGauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tenantry_core.http.metrics import REGISTRY, Counter, Gauge, Histogram, Value
 from tenantry_core.snapshot import SourceState
@@ -13,6 +15,11 @@ from tenantry_router.fleet import Fleet
 from tenantry_router.table import Table
 
 REQUESTS = Counter("tenantry_router_requests_total", "Requests that needed a slot, by status.", ("status",))
+PROBLEMS = Counter(
+    "tenantry_router_problems_total",
+    "Of the requests, those that were refused by the router or got a 503 from a predictor, by why.",
+    ("status", "reason"),
+)
 DURATION = Histogram(
     "tenantry_router_request_seconds", "From the request to its answer, for those that were sent to a slot."
 ).labels()
@@ -31,10 +38,6 @@ CORRUPT_FILES = Counter(
 
 MODELS = LocalGauge("tenantry_router_models", "Models in the routing table.", registry=REGISTRY)
 SLICES = LocalGauge("tenantry_router_slices", "Slices in the routing table.", registry=REGISTRY)
-SLOTS = LocalGauge("tenantry_router_slots", "Slots with an address.", registry=REGISTRY)
-SLOTS_AVAILABLE = LocalGauge(
-    "tenantry_router_slots_available", "Slots that are ready and not ejected.", registry=REGISTRY
-)
 SOURCE_CONNECTED = LocalGauge(
     "tenantry_router_source_connected",
     "1 while the snapshot folder is in touch with its source, 0 while it serves from its last content.",
@@ -46,7 +49,8 @@ SNAPSHOT_AGE = LocalGauge(
     registry=REGISTRY,
 )
 
-_by_status: dict[int, Value] = {}
+_by_status: dict[int, Value] = {status: REQUESTS.labels(str(status)) for status in (200, 502, 503, 504)}
+"""These are there from the start: Prometheus takes no notice of a counter's first value."""
 
 
 def count_request(status: int) -> None:
@@ -57,12 +61,40 @@ def count_request(status: int) -> None:
     value.inc()
 
 
+def count_problem(status: int, reason: str) -> None:
+    """Tells why; that the prediction was answered is counted beside it."""
+    PROBLEMS.labels(str(status), reason).inc()
+
+
+class _Slots(Collector):
+    """Slots by pool and state; a pool whose last slot has lost its address is not there any more."""
+
+    fleet: Fleet | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "tenantry_router_slots",
+            "Slots with an address, by state: available, ejected (they fail or hang), or not ready.",
+            labels=("pool", "state"),
+        )
+        for name, pool in self.fleet.pools.items() if self.fleet else ():
+            counts = dict.fromkeys(("available", "ejected", "not_ready"), 0)
+            for slot in pool.slots.values():
+                counts["ejected" if slot.ejected else "available" if slot.ready else "not_ready"] += 1
+            for state, count in counts.items():
+                family.add_metric((name, state), count)
+        yield family
+
+
+_slots = _Slots()
+REGISTRY.register(_slots)
+
+
 def show(table: Table, fleet: Fleet, source: Callable[[], SourceState | None]) -> None:
     """Let the gauges read the present state whenever they are asked for."""
     MODELS.set_function(lambda: len(table.models))
     SLICES.set_function(lambda: len(table.slices))
-    SLOTS.set_function(lambda: len(fleet.slots))
-    SLOTS_AVAILABLE.set_function(lambda: sum(slot.available for slot in fleet.slots.values()))
+    _slots.fleet = fleet
     SOURCE_CONNECTED.set_function(lambda: _is_connected(source()))
     SNAPSHOT_AGE.set_function(lambda: _age(source()))
 
