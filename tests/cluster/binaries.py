@@ -35,7 +35,7 @@ def cached_path(program: Program) -> Path:
     The Go release is left out on purpose. It does not change what a test sees, and with it a cache
     could not be used, or even found, on a machine without Go.
     """
-    digest = hashlib.sha256(program.linker_flags.encode())
+    digest = hashlib.sha256(program.linker_flags.encode() + program.tags.encode())
     for file in sorted(program.source.iterdir()):
         digest.update(file.read_bytes())
     return cache_directory() / f"{program.project}-{digest.hexdigest()[:12]}" / "bin" / program.name

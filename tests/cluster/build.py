@@ -1,4 +1,4 @@
-"""Builds the programs that are not here yet: python tests/cluster/build.py [--node]"""
+"""Builds the programs that are not here yet: python tests/cluster/build.py [--node | --chart]"""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from cluster.errors import ClusterError
 
 def main() -> int:
     """Builds what is missing and lists where each program is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--node", action="store_true", help="those of a real node, in place of the tests'")
-    chosen = programs.FOR_NODE if parser.parse_args().node else programs.FOR_TESTS
+    chosen = _parse()
     try:
         for program in chosen:
             path = binaries.find(program) or gobuild.build(program)
@@ -28,6 +26,17 @@ def main() -> int:
         print("interrupted; what is built stays", file=sys.stderr)
         return 130
     return 0
+
+
+def _parse() -> tuple[programs.Program, ...]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--node", action="store_true", help="those of a real node, in place of the tests'")
+    others.add_argument("--chart", action="store_true", help="those that check the chart")
+    options = parser.parse_args()
+    if options.node:
+        return programs.FOR_NODE
+    return programs.FOR_CHART if options.chart else programs.FOR_TESTS
 
 
 if __name__ == "__main__":

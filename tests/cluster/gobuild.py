@@ -48,8 +48,7 @@ def _build_into(target: Path, program: Program) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
         output = Path(scratch) / program.name
         log = Path(scratch) / "go.log"
-        flags = ["-trimpath", "-buildvcs=false", f"-ldflags={program.linker_flags}"]
-        command = [str(toolchain.go()), "build", *flags, "-o", str(output), program.package]
+        command = [str(toolchain.go()), "build", *program.build_flags, "-o", str(output), program.package]
         _run(command, program, log)
         output.rename(target)
 

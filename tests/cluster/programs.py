@@ -25,11 +25,17 @@ class Program:
     duration: str
     version_arguments: tuple[str, ...] = ()
     least_version: tuple[int, int] | None = None
+    tags: str = ""
 
     @property
     def source(self) -> Path:
         """The folder with the go.mod and go.sum that pin this program."""
         return _SOURCES / self.project
+
+    @property
+    def build_flags(self) -> list[str]:
+        """What `go build` is told besides the package."""
+        return ["-trimpath", "-buildvcs=false", f"-tags={self.tags}", f"-ldflags={self.linker_flags}"]
 
     @property
     def linker_flags(self) -> str:
@@ -98,11 +104,27 @@ VERSITYGW = Program("versitygw", "versitygw", "github.com/versity/versitygw/cmd/
 
 COREDNS = Program("coredns", "coredns", "github.com/coredns/coredns", "90 seconds", ("-version",), (1, 9))
 HELM = Program("helm", "helm", f"{_HELM_MODULE}/cmd/helm", "1 minute", ("version",), (3, 14))
+UNTT = Program(
+    "untt", "helm-unittest", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "1 minute"
+)
+KUBECONFORM = Program(
+    "kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "10 seconds"
+)
+PROMTOOL = Program(
+    "promtool",
+    "prometheus",
+    "github.com/prometheus/prometheus/cmd/promtool",
+    "2 minutes",
+    ("--version",),
+    (3, 0),
+    tags="remove_all_sd",  # the clients of every cloud that could be asked for targets
+)
 PAUSE = Program("pause", "pause", ".", "10 seconds")
 
 # In the order in which they are built: the shortest way to a first test.
 FOR_TESTS = (ETCD, VERSITYGW, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KWOK)
 _CONTROL_PLANE = (ETCD, KUBE_APISERVER, KUBECTL, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER)
+FOR_CHART = (HELM, UNTT, KUBECONFORM, PROMTOOL)
 FOR_NODE = (*_CONTROL_PLANE, KUBELET, KUBE_PROXY, PAUSE, COREDNS, HELM)
 
 
