@@ -91,8 +91,7 @@ class Namespaces:
         self.run("ip", "link", "set", _NODE_INTERFACE, "up")
         # Strays of the Service range end here instead of going back and forth.
         self.run("ip", "route", "add", "unreachable", SERVICE_RANGE)
-        self._set("net/ipv4/ip_forward", 1)
-        self._set("net/bridge/bridge-nf-call-iptables", 1)
+        self.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
 
     def _prepare_mounts(self) -> None:
         """Mounts made here reach the containers' namespace; sockets and locks in /run stay here."""
@@ -102,9 +101,6 @@ class Namespaces:
             shown = self._directory / setting.replace("/", ".")
             shown.write_text(f"{value}\n")
             self.run("mount", "--bind", shown, f"/proc/sys/{setting}")
-
-    def _set(self, setting: str, value: int) -> None:
-        self.run("sh", "-c", f"echo {value} >/proc/sys/{setting}")
 
 
 def _remove_pair() -> None:

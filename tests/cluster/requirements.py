@@ -43,4 +43,4 @@ def check_machine() -> None:
 
 def network_plugins() -> Path | None:
     """The folder with the programs that connect a pod to the network; None where there is none."""
-    return next((folder for folder in _PLUGIN_FOLDERS if (folder / "bridge").exists()), None)
+    return next((folder for folder in _PLUGIN_FOLDERS if (folder / "ptp").exists()), None)
