@@ -1,0 +1,72 @@
+"""One node, one release for all tests here; what was measured is printed when they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cluster import images
+from cluster.node import Node
+from e2e.figures import KEY, Figures
+from e2e.flights import Tenant, train_tenants
+from e2e.installation import TENANTS, Installation
+
+Note = Callable[[str], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[KEY] = Figures()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash[KEY]
+    if figures.lines:
+        terminalreporter.section("figures")
+    for test, lines in figures.lines.items():
+        terminalreporter.write_line(test)
+        for line in lines:
+            terminalreporter.write_line(f"    {line}")
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Note:
+    """Keeps a line for the end."""
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    return lambda line: request.config.stash[KEY].note(name, line)
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A real node that has the images."""
+    archives = images.archives()
+    with Node() as node:
+        for archive in archives:
+            node.load_image(archive)
+        yield node
+
+
+@pytest.fixture(scope="session")
+def tenants(node: Node) -> Iterator[Sequence[Tenant]]:
+    """The tour's models in memory, trained while the cluster comes up."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(train_tenants, TENANTS).result()
+
+
+@pytest.fixture(scope="session")
+def release(node: Node, tenants: Sequence[Tenant]) -> Iterator[Installation]:
+    """What the tour makes: the chart with two routers, a store, fifty models of real data, all ready."""
+    made = Installation(node, tenants)
+    try:
+        made.tour("install", "publish", "apply", "predict")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def installation(release: Installation) -> Installation:
+    """The same, at rest: whatever a test before has done."""
+    release.settle()
+    return release

@@ -1,0 +1,237 @@
+"""A release on a real node, made by the tour: what tests do to it and ask of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from cluster import programs
+from cluster.binaries import require
+from cluster.node import Node
+from e2e.flights import Tenant
+from e2e.traffic import Traffic
+from integration.kube import OWN, ApiError, Kube
+from integration.waiting import wait_for
+from load.target import Target
+from tenantry.demo_models import Trained
+from tenantry.publish import manifest_of, publish_model
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = RELEASE = "tenantry"
+SLOTS = 3
+TENANTS = 50
+SETTLED_SECONDS = 120.0
+Object = dict[str, Any]
+
+_CHART = ROOT / "deploy/helm/tenantry"
+_VALUES = (ROOT / "deploy/kind/values.yaml", ROOT / "tests/e2e/values.yaml")
+
+
+class Installation:
+    """The API server is asked directly where only looking is meant: kubectl costs the load a core."""
+
+    def __init__(self, node: Node, tenants: Sequence[Tenant]) -> None:
+        self.node = node
+        self.tenants = tenants
+        self.kube = Kube(node.kubeconfig)
+        self.http = httpx.Client(timeout=10.0, trust_env=False)
+        programs_here = [str(require(program).parent) for program in (programs.KUBECTL, programs.HELM)]
+        path = os.pathsep.join([*programs_here, os.environ["PATH"]])
+        self._environment = os.environ | {"PATH": path, "TMPDIR": str(node.directory)}
+
+    def close(self) -> None:
+        self.http.close()
+        self.kube.close()
+
+    # What people do
+
+    def tour(self, *steps: str) -> str:
+        """Takes steps of the tour; its output."""
+        options = [f"--kubeconfig={self.node.kubeconfig}", f"--values={_VALUES[1]}", f"--tenants={TENANTS}"]
+        arguments = [part for option in options for part in option.split("=", 1)]
+        return self._run(ROOT / "deploy/kind/tour", *arguments, *steps)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.node.kubectl(*arguments, stdin=stdin)
+
+    def tenantry(self, *arguments: str) -> str:
+        """The project's command, on the cluster; what it prints to be used."""
+        command = [sys.executable, "-m", "tenantry.main", *arguments]
+        environment = self._environment | {"KUBECONFIG": str(self.node.kubeconfig)}
+        answer = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+    def helm(self, *arguments: str | Path) -> str:
+        return self._run(
+            "helm", f"--kubeconfig={self.node.kubeconfig}", f"--namespace={NAMESPACE}", *arguments
+        )
+
+    def upgrade(self, *arguments: str, chart: Path = _CHART) -> str:
+        values = [f"--values={path}" for path in _VALUES]
+        return self.helm(
+            "upgrade", "--install", RELEASE, chart, *values, "--wait", "--timeout=5m", *arguments
+        )
+
+    def publish(self, trained: Trained) -> Object:
+        """Puts a model into the cluster's store: its manifest."""
+        credentials = self.secret("demo-s3")
+        address, port = self.service("demo-s3")
+        store = credentials | {
+            "AWS_ENDPOINT_URL": f"http://{address}:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        with _environment(store):
+            published = publish_model(
+                trained.model, tenant=trained.tenant, to="s3://models/default", sample=trained.rows
+            )
+        return manifest_of(published, tenant=trained.tenant, name=trained.tenant)
+
+    def apply(self, *manifests: Object) -> str:
+        text = yaml.safe_dump_all(manifests)
+        return self.kubectl("apply", "--namespace=default", "-f", "-", stdin=text)
+
+    def traffic(self) -> Traffic:
+        """All tenants, through the Service."""
+        return Traffic(Target(*self.service("tenantry-router")), self.tenants)
+
+    # What there is
+
+    def items(self, plural: str, group: str = "", namespace: str = NAMESPACE, **query: str) -> list[Object]:
+        prefix = f"/apis/{group}" if group else "/api/v1"
+        return self.kube.items(f"{prefix}/namespaces/{namespace}/{plural}", **query)
+
+    def pods(self, component: str) -> list[Object]:
+        """Those of a part that are not on their way out."""
+        selector = f"app.kubernetes.io/name=tenantry,app.kubernetes.io/component={component}"
+        found = self.items("pods", labelSelector=selector)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def predictor(self, slot: str) -> Object:
+        """The pod behind a slot."""
+        [pod] = [p for p in self.pods("predictor") if p["metadata"]["labels"]["tenantry.dev/slot"] == slot]
+        return pod
+
+    def models(self) -> dict[str, Object]:
+        found = self.kube.items(f"{OWN}/namespaces/default/tenantmodels")
+        return {model["metadata"]["name"]: model for model in found}
+
+    def pool(self) -> Object:
+        return self.kube.get(f"{OWN}/predictorpools/default")
+
+    def placement(self) -> dict[str, frozenset[str]]:
+        """Slots by model, of what is routed."""
+        return {
+            entry["model"]: frozenset(slot for target in entry["targets"] for slot in target["slots"])
+            for entry in self.entries().values()
+            if entry.get("targets")
+        }
+
+    def entries(self) -> dict[str, Object]:
+        slices = self.items("placementslices", "tenantry.dev/v1alpha1")
+        return {entry["model"]: entry for piece in slices for entry in piece.get("entries") or ()}
+
+    def service(self, name: str) -> tuple[str, int]:
+        """The Service's own address, which leads through kube-proxy, and its port."""
+        spec = self.kube.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")["spec"]
+        return spec["clusterIP"], spec["ports"][0]["port"]
+
+    def secret(self, name: str) -> dict[str, str]:
+        data = self.kube.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{name}")["data"]
+        return {key: b64decode(value).decode() for key, value in data.items()}
+
+    def metric(self, pod: Object, name: str, port: int = 8080, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        text = self.http.get(f"http://{pod['status']['podIP']}:{port}/metrics").raise_for_status().text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def explain(self, router: Object, tenant: str) -> Object:
+        """How one router would serve a tenant."""
+        answer = self.http.get(f"http://{router['status']['podIP']}:8080/explain/{tenant}")
+        document: Object = answer.raise_for_status().json()
+        return document
+
+    # Coming to rest
+
+    def settle(self) -> None:
+        """Until everything that was asked for is there and nothing is on its way."""
+        wait_for(lambda: self.is_settled(), SETTLED_SECONDS, "the release has come to rest")
+
+    def is_settled(self) -> bool:
+        return not self.unsettled()
+
+    def unsettled(self) -> list[str]:
+        """What is still on its way, each as a few words."""
+        return [*self._unsettled_pods(), *self._unsettled_pool(), *self._unsettled_models()]
+
+    def _unsettled_pods(self) -> Iterator[str]:
+        for deployment in self.items("deployments", "apps/v1"):
+            status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+            counts = {status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")}
+            if counts != {wanted} or status["observedGeneration"] != deployment["metadata"]["generation"]:
+                yield f"deployment {deployment['metadata']['name']}"
+        for pod in self.items("pods"):
+            if "deletionTimestamp" in pod["metadata"]:
+                yield f"pod {pod['metadata']['name']} is ending"
+
+    def _unsettled_pool(self) -> Iterator[str]:
+        try:
+            pool = self.pool()
+        except ApiError:
+            yield "no pool"
+            return
+        wanted, status = pool["spec"]["replicas"], pool.get("status", {})
+        if {status.get("replicas"), status.get("readyReplicas")} != {wanted}:
+            yield f"pool: {status.get('readyReplicas')} of {wanted} ready"
+
+    def _unsettled_models(self) -> Iterator[str]:
+        slots = self.placement()
+        for name, model in self.models().items():
+            if condition_of(model, "Ready").get("status") != "True" or f"default.{name}" not in slots:
+                yield f"model {name}"
+
+    def _run(self, *command: str | Path) -> str:
+        answer = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        if answer.returncode != 0:
+            raise AssertionError(f"{' '.join(map(str, command))}\n{answer.stdout}\n{answer.stderr}")
+        return answer.stdout + answer.stderr
+
+
+def condition_of(model: Object, kind: str) -> Object:
+    """The condition, where it is of the present generation."""
+    for condition in model.get("status", {}).get("conditions", ()):
+        current = condition.get("observedGeneration") == model["metadata"]["generation"]
+        if condition["type"] == kind and current:
+            found: Object = condition
+            return found
+    return {}
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,49 @@
+"""A node that is drained while all models are asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.conftest import Note
+from e2e.installation import NAMESPACE, SLOTS, Installation
+from integration.kube import ApiError
+from integration.waiting import wait_for
+
+TOO_MANY_REQUESTS = 429
+"""What an eviction is answered that a disruption budget does not allow now."""
+
+
+def test_a_drain_takes_one_predictor_at_a_time(installation: Installation, note: Note) -> None:
+    first, second = installation.predictor("default-0"), installation.predictor("default-1")
+    with installation.traffic() as traffic:
+        before = traffic.go_on(10)
+        since = traffic.now
+        installation.kubectl("cordon", installation.node.name)
+        evict(installation, first)
+        with pytest.raises(ApiError) as refusal:
+            evict(installation, second)
+        installation.kubectl("uncordon", installation.node.name)
+        wait_for(installation.is_settled, 90, "the successor is there")
+        evict(installation, second)
+        wait_for(lambda: gone(installation, second), 90, "the second is gone")
+        wait_for(installation.is_settled, 90, "its successor is there")
+        traffic.go_on(3)
+        during = traffic.window(since)
+    note(f"before: {before.summary()}")
+    note(f"two of {SLOTS} predictors evicted, one after another: {during.summary()}")
+    note(f"  chosen because: {dict(during.reasons)}")
+    note(f"  the second was refused at first: {refusal.value}")
+    assert refusal.value.status == TOO_MANY_REQUESTS
+    assert during.failures == []
+
+
+def evict(installation: Installation, pod: dict[str, dict[str, str]]) -> None:
+    """As `kubectl drain` does for each pod of a node."""
+    name = pod["metadata"]["name"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    installation.kube.create(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction", eviction)
+
+
+def gone(installation: Installation, pod: dict[str, dict[str, str]]) -> bool:
+    uids = {found["metadata"]["uid"] for found in installation.items("pods")}
+    return pod["metadata"]["uid"] not in uids

@@ -1,0 +1,100 @@
+"""The control plane away, and back, while all models are asked."""
+
+from __future__ import annotations
+
+import os
+
+from e2e.conftest import Note
+from e2e.flights import answer_of
+from e2e.installation import NAMESPACE, Installation, condition_of
+from integration.waiting import wait_for
+
+OUTAGE_SECONDS = float(os.environ.get("TENANTRY_OUTAGE_SECONDS", "30"))
+"""How long a part is away; two minutes for those who have the time."""
+CONVERGE_SECONDS = 60.0
+
+
+def test_without_the_api_server_predictions_go_on(installation: Installation, note: Note) -> None:
+    with installation.traffic() as traffic:
+        before = traffic.go_on(10)
+        installation.node.stop_api_server()
+        during = traffic.go_on(OUTAGE_SECONDS)
+        installation.node.start_api_server()
+        seconds = change_takes_effect(installation, traffic.now)
+        traffic.go_on(5)
+        after = traffic.window(during.answers[-1].due)
+    note(f"before: {before.summary()}")
+    note(f"{OUTAGE_SECONDS:.0f} s without the API server: {during.summary()}")
+    note(f"back: a new version serves and is Ready {seconds:.1f} s later; {after.summary()}")
+    for window in (during, after):
+        assert window.failures == []
+        assert window.cold == []
+        assert not window.broken
+
+
+def test_without_the_kubelet_predictions_go_on(installation: Installation, note: Note) -> None:
+    with installation.traffic() as traffic:
+        installation.node.stop_kubelet()
+        during = traffic.go_on(OUTAGE_SECONDS)
+        installation.node.start_kubelet()
+        installation.settle()
+        after = traffic.go_on(5)
+    note(f"{OUTAGE_SECONDS:.0f} s without the kubelet: {during.summary()}")
+    for window in (during, after):
+        assert window.failures == []
+        assert window.cold == []
+        assert not window.broken
+
+
+def test_an_operator_that_was_away_moves_nothing(installation: Installation, note: Note) -> None:
+    entries = installation.entries()
+    versions = slice_versions(installation)
+    with installation.traffic() as traffic:
+        since = traffic.now
+        scale_operator(installation, 0)
+        wait_for(lambda: not installation.items("pods", labelSelector=OPERATOR), 60, "the operator is gone")
+        traffic.go_on(OUTAGE_SECONDS)
+        scale_operator(installation, 1)
+        installation.settle()
+        traffic.go_on(10)  # time to plan
+        window = traffic.window(since)
+    note(f"{OUTAGE_SECONDS:.0f} s without the operator: {window.summary()}")
+    assert window.failures == []
+    assert window.cold == []
+    assert installation.entries() == entries
+    assert slice_versions(installation) == versions
+
+
+OPERATOR = "app.kubernetes.io/name=tenantry,app.kubernetes.io/component=operator"
+
+
+def scale_operator(installation: Installation, replicas: int) -> None:
+    installation.kubectl(
+        "scale", "deployment/tenantry-operator", f"--namespace={NAMESPACE}", f"--replicas={replicas}"
+    )
+
+
+def slice_versions(installation: Installation) -> dict[str, str]:
+    """What changes with every write."""
+    slices = installation.items("placementslices", "tenantry.dev/v1alpha1")
+    return {piece["metadata"]["name"]: piece["metadata"]["resourceVersion"] for piece in slices}
+
+
+def change_takes_effect(installation: Installation, began: float) -> float:
+    """Applies a new version of one model; seconds until it serves."""
+    from time import perf_counter
+
+    tenant = installation.tenants[-1]
+    version = tenant.retrained()
+    tenant.answers.append(answer_of(version))
+    manifest = installation.publish(version)
+    digest = manifest["spec"]["artifact"]["sha256"]
+    installation.apply(manifest)
+
+    def serves() -> bool:
+        model = installation.models()[tenant.name]
+        ready = condition_of(model, "Ready").get("status") == "True"
+        return ready and bool(model["status"]["active"]["sha256"] == digest)
+
+    wait_for(serves, CONVERGE_SECONDS, f"the new version of {tenant.name} serves")
+    return perf_counter() - began

@@ -1,0 +1,89 @@
+"""Predictions by every way that leads to the routers, and what people see of the release."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from e2e.conftest import Note
+from e2e.installation import NAMESPACE, TENANTS, Installation
+
+ASK = """
+import sys, urllib.request
+request = urllib.request.Request(sys.argv[1], sys.argv[2].encode(), {"Content-Type": "application/json"})
+print(urllib.request.urlopen(request, timeout=10).read().decode())
+"""
+
+
+def test_every_tenant_is_answered_as_its_model_in_memory_answers(installation: Installation) -> None:
+    with installation.traffic() as traffic:
+        window = traffic.go_on(3)
+    assert len({answer.number % TENANTS for answer in window.answers}) == TENANTS
+    assert window.failures == []
+    assert len(window.slots) == 3
+
+
+def test_the_node_port_leads_to_the_routers(installation: Installation) -> None:
+    service = installation.kube.get(f"/api/v1/namespaces/{NAMESPACE}/services/tenantry-router")
+    tenant = installation.tenants[0]
+    port = service["spec"]["ports"][0]["nodePort"]
+    answer = installation.http.post(
+        f"http://{installation.node.address}:{port}/predict/{tenant.name}",
+        content=tenant.body,
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 200
+    assert tenant.is_right(answer.content)
+
+
+@pytest.mark.parametrize("way", ["name", "address"])
+def test_pods_reach_the_routers(installation: Installation, way: str) -> None:
+    address, port = installation.service("tenantry-router")
+    host = {"name": f"tenantry-router.{NAMESPACE}.svc.cluster.local", "address": f"{address}:{port}"}[way]
+    tenant = installation.tenants[1]
+    [operator] = installation.pods("operator")
+    answer = installation.kubectl(
+        "exec",
+        f"--namespace={NAMESPACE}",
+        operator["metadata"]["name"],
+        "--",
+        *("python", "-c", ASK, f"http://{host}/predict/{tenant.name}", tenant.body.decode()),
+    )
+    assert tenant.is_right(answer.encode())
+
+
+def test_every_pod_keeps_to_the_strictest_standard(installation: Installation) -> None:
+    namespace = installation.kube.get(f"/api/v1/namespaces/{NAMESPACE}")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in installation.items("pods"):
+        [container] = pod["spec"]["containers"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True, pod["metadata"]["name"]
+    for pod in installation.pods("predictor"):
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_columns_tell_what_serves(installation: Installation, note: Note) -> None:
+    lines = installation.kubectl("get", "tenantmodels").splitlines()
+    assert lines[0].split() == ["NAME", "TENANT", "READY", "VERSION", "REPLICAS", "SIZE", "REASON", "AGE"]
+    assert len(lines) == TENANTS + 1
+    name, tenant, ready, version, replicas, size, reason, _ = lines[1].split()
+    model = installation.models()[name]
+    assert (tenant, ready, replicas, reason) == (name, "True", "1", "Probed")
+    assert model["spec"]["artifact"]["sha256"].startswith(version)
+    assert size.endswith("i")
+    pool = installation.kubectl("get", "predictorpools").splitlines()
+    assert pool[1].split()[:4] == ["default", "3", "3", str(TENANTS)]
+    for line in (lines[0], lines[1], *pool):
+        note(line)
+
+
+def test_the_command_acts_on_the_cluster(installation: Installation) -> None:
+    """`tenantry predict` and `explain` reach the routers through the API server."""
+    tenant = installation.tenants[2]
+    rows = installation.node.directory / "rows.json"
+    rows.write_bytes(tenant.body)
+    assert tenant.is_right(installation.tenantry("predict", tenant.name, "-f", str(rows)).encode())
+    explained = json.loads(installation.tenantry("explain", tenant.name))
+    assert explained["model"] == f"default.{tenant.name}"
+    assert explained["slot"] in installation.placement()[f"default.{tenant.name}"]

@@ -1,0 +1,95 @@
+"""A release that comes from an earlier chart, and one that goes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from e2e.conftest import Note
+from e2e.installation import NAMESPACE, RELEASE, ROOT, TENANTS, Installation
+from integration.kube import OWN
+from integration.waiting import wait_for
+
+CHART = "deploy/helm/tenantry"
+BACK_SECONDS = 180.0
+NAMESPACED = {
+    "api/v1": ("pods", "services", "secrets", "configmaps", "serviceaccounts"),
+    "apis/apps/v1": ("deployments", "replicasets"),
+    "apis/batch/v1": ("jobs",),
+    "apis/policy/v1": ("poddisruptionbudgets",),
+    "apis/networking.k8s.io/v1": ("networkpolicies", "ingresses"),
+    "apis/rbac.authorization.k8s.io/v1": ("roles", "rolebindings"),
+    "apis/coordination.k8s.io/v1": ("leases",),
+    "apis/discovery.k8s.io/v1": ("endpointslices",),
+    "apis/tenantry.dev/v1alpha1": ("placementslices",),
+}
+NOT_OURS = {"demo-s3", "kube-root-ca.crt", "default"}
+"""The tour's store, and what every namespace has."""
+
+
+def test_uninstalling_leaves_only_what_is_the_users(installation: Installation, note: Note) -> None:
+    edited = installation.pool()["metadata"]["generation"] > 1
+    said = installation.helm("status", RELEASE)
+    assert "helm uninstall" in said
+    installation.helm("uninstall", RELEASE, "--wait", "--timeout=5m")
+    wait_for(lambda: not left(installation), 60, f"nothing is left; there is {left(installation)}")
+    assert len(installation.models()) == TENANTS
+    pools = [pool["metadata"]["name"] for pool in installation.kube.items(f"{OWN}/predictorpools")]
+    assert pools == (["default"] if edited else [])
+    note(f"left: CRDs, {TENANTS} TenantModels, PredictorPools {pools}")
+    installation.upgrade()
+    wait_for(installation.is_settled, BACK_SECONDS, "all models serve again")
+    with installation.traffic() as traffic:
+        window = traffic.go_on(3)
+    assert window.failures == []
+
+
+def test_an_upgrade_from_the_chart_before_this_one_fails_no_request(
+    installation: Installation, note: Note, tmp_path: Path
+) -> None:
+    commits = git("log", "--format=%H", "-2", "--", CHART).split()
+    if len(commits) < 2:
+        note("there is no chart before this one")
+        return
+    archive = subprocess.run(["git", "archive", commits[1], CHART], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
+    installation.upgrade(chart=tmp_path / CHART)
+    installation.settle()
+    with installation.traffic() as traffic:
+        since = traffic.now
+        traffic.go_on(3)
+        installation.upgrade()
+        installation.settle()
+        traffic.go_on(3)
+        window = traffic.window(since)
+    note(f"from the chart of {commits[1][:12]}: {window.summary()}")
+    assert window.failures == []
+    assert window.cold == []
+
+
+def left(installation: Installation) -> list[str]:
+    """What is left of the release, as kind/name."""
+    found = [
+        f"{plural}/{item['metadata']['name']}"
+        for group, plurals in NAMESPACED.items()
+        for plural in plurals
+        for item in installation.kube.items(f"/{group}/namespaces/{NAMESPACE}/{plural}")
+        if not any(item["metadata"]["name"].startswith(name) for name in NOT_OURS)
+    ]
+    roles = "/apis/rbac.authorization.k8s.io/v1"
+    found += [
+        f"{plural}/{item['metadata']['name']}"
+        for plural in ("clusterroles", "clusterrolebindings")
+        for item in installation.kube.items(f"{roles}/{plural}")
+        if item["metadata"]["name"].startswith(RELEASE)
+    ]
+    return found
+
+
+def git(*arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        pytest.fail(f"git {' '.join(arguments)}: {answer.stderr.strip()}")
+    return answer.stdout

@@ -1,0 +1,72 @@
+"""A pool that grows and shrinks while all its models are asked."""
+
+from __future__ import annotations
+
+from e2e.conftest import Note
+from e2e.installation import SLOTS, Installation
+from e2e.traffic import Window
+from integration.waiting import wait_for
+
+LEFT_SECONDS = 90.0
+"""A leaving slot is drained before it goes."""
+
+
+def test_a_pool_that_grows_and_shrinks_fails_no_request_and_moves_only_what_must(
+    installation: Installation, note: Note
+) -> None:
+    first = installation.placement()
+    with installation.traffic() as traffic:
+        before = traffic.go_on(10)
+        since, asked = traffic.now, loads(installation)
+        scale(installation, SLOTS + 1)
+        traffic.go_on(3)
+        growing = traffic.window(since)
+        grown = installation.placement()
+        note(f"before: {before.summary()}")
+        note(figures(f"{SLOTS} to {SLOTS + 1}", growing, before, first, grown, loads(installation) - asked))
+
+        since, asked = traffic.now, loads(installation)
+        scale(installation, SLOTS)
+        traffic.go_on(3)
+        shrinking = traffic.window(since)
+        shrunk = installation.placement()
+        note(figures(f"back to {SLOTS}", shrinking, before, grown, shrunk, loads(installation) - asked))
+    for window in (growing, shrinking):
+        assert window.failures == []
+        assert window.cold == []
+    newcomer = f"default-{SLOTS}"
+    moved = {model for model in first if grown[model] != first[model]}
+    assert moved == {model for model, slots in grown.items() if newcomer in slots}
+    assert moved
+    assert growing.slots[newcomer] > 0
+    back = {model for model in grown if shrunk[model] != grown[model]}
+    assert back == moved
+
+
+def scale(installation: Installation, slots: int) -> None:
+    """As people do, until it is so."""
+    installation.kubectl("scale", "predictorpool/default", f"--replicas={slots}")
+    wait_for(
+        lambda: len(installation.pods("predictor")) == slots and installation.is_settled(),
+        LEFT_SECONDS,
+        f"{slots} predictors, and nothing else on its way",
+    )
+
+
+def loads(installation: Installation) -> int:
+    """What the operator has asked predictors to load so far."""
+    [operator] = installation.pods("operator")
+    return int(installation.metric(operator, "tenantry_checks_total"))
+
+
+def figures(
+    what: str,
+    window: Window,
+    before: Window,
+    old: dict[str, frozenset[str]],
+    new: dict[str, frozenset[str]],
+    asked: int,
+) -> str:
+    moved = sum(old[model] != new[model] for model in old)
+    share = f"{moved} of {len(old)} models moved, {asked} loads asked"
+    return f"{what}: {share}; {window.summary()}; p99 {window.p99 / before.p99:.2f} of before"
