@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
 
 from tenantry_core.credentials import NoCredentials
 from tenantry_core.resources import PredictorPoolSpec, from_manifest
+from tenantry_operator.kubernetes.cleanup import CleanupFailed, clean_up
 from tenantry_operator.kubernetes.release import Release
 from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
 
@@ -30,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _settings(options)
     except ValueError as error:
         parser.error(str(error))
+    work = clean_up(options.namespace, options.operator_deployment) if options.cleanup else run(settings)
     try:
-        asyncio.run(run(settings))
-    except (OperatorStopped, NoCredentials, OSError) as error:
+        asyncio.run(work)
+    except (OperatorStopped, CleanupFailed, NoCredentials, OSError) as error:
         print(f"tenantry_operator: {error}", file=sys.stderr)
         return 1
     return 0
@@ -45,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "--default-pool",
         type=Path,
         metavar="FILE",
-        help="YAML spec of the pool to create where there is none",
+        help="YAML spec of the pool `default`, made where there is no pool, and kept like this",
     )
     parser.add_argument("--predictor-image", default=DEFAULT_IMAGE, metavar="IMAGE")
     parser.add_argument(
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--router-url", default="", metavar="URL", help="where applications reach the router")
     parser.add_argument("--standalone", action="store_true", help="lead at once, without a Lease")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve /metrics, /livez and /readyz")
+    parser.add_argument("--cleanup", action="store_true", help="delete what the operator has made, and end")
+    parser.add_argument(
+        "--operator-deployment",
+        default="",
+        metavar="NAME",
+        help="with --cleanup: what to stop first",
+    )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
 
@@ -108,11 +118,13 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
-def _read_pool(path: Path | None) -> PredictorPoolSpec | None:
+def _read_pool(path: Path | None) -> dict[str, Any] | None:
+    """As it stands there: what it leaves out is not the operator's to set."""
     if path is None:
         return None
     try:
-        spec: PredictorPoolSpec = from_manifest(yaml.safe_load(path.read_text()) or {}, PredictorPoolSpec)
+        spec: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
+        from_manifest(spec, PredictorPoolSpec)
     except (yaml.YAMLError, msgspec.ValidationError, OSError) as error:
         raise ValueError(f"--default-pool {path}: {error}") from error
     return spec

@@ -17,7 +17,6 @@ from tenantry_core.resources import (
     API_VERSION,
     Metadata,
     PredictorPool,
-    PredictorPoolSpec,
     PredictorPoolStatus,
     TenantModel,
     TenantModelStatus,
@@ -26,12 +25,11 @@ from tenantry_core.slices import Entry, SliceContent, Wire
 from tenantry_operator.kubernetes import pool_children
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments, due, surplus
-from tenantry_operator.kubernetes.release import Manifest, Release, child_name
+from tenantry_operator.kubernetes.release import MANAGER, Manifest, Release, child_name
 from tenantry_operator.kubernetes.watched import Key
 from tenantry_operator.planning.plan import Event
 from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
 
-MANAGER = "tenantry-operator"
 _NOTE_LIMIT = 1024
 _REMEMBERED_WRITES = 10_000
 _COALESCE = 0.1
@@ -135,17 +133,6 @@ class KubernetesActuator:
                 self._deployments.put(await self._apply(wanted[slot]))
             for slot in surplus(wanted, present):
                 await self._delete_deployment(slot)
-
-    async def create_pool(self, name: str, spec: PredictorPoolSpec) -> None:
-        """Unless there is one of that name."""
-        manifest = {
-            "apiVersion": API_VERSION,
-            "kind": "PredictorPool",
-            "metadata": {"name": name},
-            "spec": msgspec.to_builtins(spec),
-        }
-        async with _translated():
-            await self._api.create(f"/apis/{API_VERSION}/predictorpools", manifest)
 
     # Events
 

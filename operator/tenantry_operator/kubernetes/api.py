@@ -24,13 +24,26 @@ class Unreachable(Exception):
 class Refused(Exception):
     """The API server answered with an error; the message is its own."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, conflicts: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.conflicts = dict(conflicts or {})
+        """Of a server-side apply: who holds a field, by its path, such as `.spec.replicas`."""
+
+
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+    field: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] = ()
 
 
 class _Status(msgspec.Struct):
     message: str = ""
+    details: _Details = _Details()
 
 
 class Api:
@@ -59,14 +72,15 @@ class Api:
         """JSON merge patch (RFC 7396): null removes."""
         return msgspec.json.decode(await self.send("PATCH", path, patch, content_type=MERGE_PATCH))
 
-    async def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> Any:
-        """Server-side apply; fields that another manager holds are taken over."""
-        params = {"fieldManager": manager, "force": "true"}
+    async def apply(self, path: str, manifest: Mapping[str, Any], manager: str, *, force: bool = True) -> Any:
+        """Server-side apply; with `force` the fields that another manager holds are taken over."""
+        params = {"fieldManager": manager, "force": "true" if force else "false"}
         answer = await self.send("PATCH", path, manifest, params=params, content_type=APPLY_PATCH)
         return msgspec.json.decode(answer)
 
-    async def delete(self, path: str, options: Mapping[str, Any] | None = None) -> None:
-        await self.send("DELETE", path, options or {})
+    async def delete(self, path: str, options: Mapping[str, Any] | None = None, **params: str) -> None:
+        """One object, or of a collection those that the parameters select."""
+        await self.send("DELETE", path, options or {}, params=params)
 
     async def send(
         self,
@@ -93,12 +107,16 @@ class Api:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(str(error) or type(error).__name__) from error
         if response.status >= 400:
-            raise Refused(response.status, _message(content, response.status))
+            raise _refused(response.status, content)
         return content
 
 
-def _message(content: bytes, status: int) -> str:
+def _refused(code: int, content: bytes) -> Refused:
     try:
-        return msgspec.json.decode(content, type=_Status).message or f"HTTP {status}"
+        status = msgspec.json.decode(content, type=_Status)
     except msgspec.DecodeError:
-        return f"HTTP {status}"
+        status = _Status()
+    causes = (cause for cause in status.details.causes if cause.reason == "FieldManagerConflict")
+    # The message: conflict with "kubectl-edit" using ...
+    conflicts = {cause.field: cause.message.split('"')[1] for cause in causes}
+    return Refused(code, status.message or f"HTTP {code}", conflicts)

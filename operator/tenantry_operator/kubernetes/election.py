@@ -11,6 +11,7 @@ from typing import Any
 
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 
+LEASE = "tenantry-operator"
 DURATION = 15
 """Seconds after its last renewal that others may take the Lease."""
 RENEW_DEADLINE = 8.0
@@ -30,7 +31,6 @@ class Election:
     def __init__(self, api: Api, namespace: str, identity: str) -> None:
         self._api = api
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
-        self._name = "tenantry-operator"
         self._namespace = namespace
         self._identity = identity
         self._observed = ""
@@ -59,10 +59,10 @@ class Election:
         """Lets the next one lead at once. Nothing is lost when it fails: the Lease runs out."""
         with contextlib.suppress(Refused, Unreachable, TimeoutError):
             async with asyncio.timeout(_CALL_TIMEOUT):
-                lease = await self._api.get(f"{self._collection}/{self._name}")
+                lease = await self._api.get(f"{self._collection}/{LEASE}")
                 if lease["spec"].get("holderIdentity") == self._identity:
                     lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                    await self._api.replace(f"{self._collection}/{self._name}", lease)
+                    await self._api.replace(f"{self._collection}/{LEASE}", lease)
 
     async def _try(self) -> bool:
         """Whether this one holds the Lease now."""
@@ -75,7 +75,7 @@ class Election:
 
     async def _acquire_or_renew(self) -> bool:
         try:
-            lease = await self._api.get(f"{self._collection}/{self._name}")
+            lease = await self._api.get(f"{self._collection}/{LEASE}")
         except Refused as error:
             if error.status != 404:
                 raise
@@ -85,7 +85,7 @@ class Election:
             return False
         lease["spec"] = self._spec(lease["spec"])
         # The resourceVersion that was read is in it: of two that try, one is refused.
-        await self._api.replace(f"{self._collection}/{self._name}", lease)
+        await self._api.replace(f"{self._collection}/{LEASE}", lease)
         return True
 
     def _is_held_by_another(self, lease: dict[str, Any]) -> bool:
@@ -100,7 +100,7 @@ class Election:
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self._name, "namespace": self._namespace},
+            "metadata": {"name": LEASE, "namespace": self._namespace},
             "spec": self._spec({}),
         }
 

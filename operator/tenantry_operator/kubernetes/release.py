@@ -9,6 +9,8 @@ from tenantry_core.resources import API_VERSION, PredictorPool
 
 Manifest = dict[str, Any]
 
+MANAGER = "tenantry-operator"
+"""Who holds the fields that the operator sets."""
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "tenantry"}

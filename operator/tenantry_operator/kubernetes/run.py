@@ -7,7 +7,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from kubernetes.aio.client import ApiClient
 
 from tenantry_core.credentials import load_configuration
-from tenantry_core.resources import API_VERSION, PredictorPoolSpec
+from tenantry_core.resources import API_VERSION
+from tenantry_operator.kubernetes import default_pool
 from tenantry_operator.kubernetes.actuator import KubernetesActuator
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
 from tenantry_operator.kubernetes.deployments import Deployments
@@ -28,7 +29,6 @@ from tenantry_operator.reconciling.reconciler import Reconciler
 from tenantry_operator.reconciling.slot_client import SlotClient
 from tenantry_operator.reconciling.state import ObservedState
 
-DEFAULT_POOL = "default"
 _LONGEST_BACKOFF = 15.0
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Settings:
     release: Release
     router_url: str = ""
     token_file: Path | None = None
-    default_pool: PredictorPoolSpec | None = None
+    default_pool: Mapping[str, Any] | None = None
+    """A PredictorPool's `spec`."""
     standalone: bool = False
     metrics_port: int | None = None
 
@@ -63,6 +64,7 @@ async def run(settings: Settings) -> None:
 class _Operator:
     def __init__(self, settings: Settings, api: Api, stop: asyncio.Event) -> None:
         self._settings = settings
+        self._api = api
         self._stop = stop
         namespace = settings.release.namespace
         self._state = ObservedState(router_url=settings.router_url)
@@ -121,26 +123,27 @@ class _Operator:
         slots = SlotClient(_token_reader(self._settings.token_file))
         try:
             await self._state.complete.wait()
-            await self._create_default_pool()
             async with asyncio.TaskGroup() as group:
                 group.create_task(Reconciler(self._state, self._actuator, slots).run())
                 group.create_task(self._actuator.follow_deployments())
+                group.create_task(self._bring_default_pool())
         finally:
             self._health.leading = False
             await slots.close()
 
-    async def _create_default_pool(self) -> None:
-        """Where there is none at all, once as it begins to lead: who deletes the last pool means it."""
+    async def _bring_default_pool(self) -> None:
+        """Once as it begins to lead: who deletes the last pool means it."""
         spec = self._settings.default_pool
-        if spec is None or self._state.world().pools:
+        if spec is None or not default_pool.is_wanted(self._state.world().pools):
             return
+        kept = await default_pool.apply_default_pool(self._api, spec)
+        if kept is None:
+            return
+        logger.info(kept.message)
         try:
-            await self._actuator.create_pool(DEFAULT_POOL, spec)
-            logger.info("created the PredictorPool %s: there was none", DEFAULT_POOL)
-        except WriteConflict:
-            pass  # somebody else was faster
-        except ActuatorUnavailable as error:
-            logger.error("the PredictorPool %s could not be created: %s", DEFAULT_POOL, error)
+            await self._actuator.record(kept)
+        except (WriteConflict, ActuatorUnavailable) as error:
+            logger.warning("an event could not be recorded: %s", error)
 
 
 async def _served(api: Api) -> None:
