@@ -50,7 +50,8 @@ class Feed:
         """Unix time in seconds of the last event of any watch."""
         self.behind_since: float | None = None
         """Unix time since when listings show what the watches have not brought; None while they agree."""
-        self._out_of_touch = False
+        self.in_touch = True
+        """The API server answers."""
         own, release = f"/apis/{GROUP}/{VERSION}", f"namespaces/{namespace}"
         self.models = Watched(f"{own}/tenantmodels", self._put_model, self._drop_model)
         self.pools = Watched(f"{own}/predictorpools", self._put_pool, lambda key: state.drop_pool(key[1]))
@@ -121,11 +122,11 @@ class Feed:
 
     def _set_touch(self, problem: str) -> None:
         """Says once that the API server is out of touch, and once that it is back."""
-        if problem and not self._out_of_touch:
+        if problem and self.in_touch:
             logger.warning("the API server is out of touch: %s", problem)
-        elif self._out_of_touch and not problem:
+        elif not problem and not self.in_touch:
             logger.info("the API server is back in touch")
-        self._out_of_touch = bool(problem)
+        self.in_touch = not problem
 
     async def _compare(self, kind: Watched) -> bool:
         params = {"labelSelector": kind.label_selector} if kind.label_selector else {}

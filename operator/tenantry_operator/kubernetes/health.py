@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tenantry_core.version import VERSION
 from tenantry_operator.kubernetes.feed import Feed
+from tenantry_operator.planning.world import World
 from tenantry_operator.reconciling.state import ObservedState
 
 STALLED_AFTER = 120.0
 """Seconds for which watches may miss what listings show, before a restart is better."""
+
+_BUILD_INFO = Gauge("tenantry_build_info", "Always 1; the label tells the version.", ["version"])
+_BUILD_INFO.labels(VERSION).set(1)
 
 
 class Health:
@@ -38,7 +44,7 @@ class Health:
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, port=port).start()
-        REGISTRY.register(_FeedMetrics(self._feed, self))
+        REGISTRY.register(_Observed(self._feed, self._state, self))
         return runner
 
     async def _live(self, _: web.Request) -> web.Response:
@@ -54,26 +60,63 @@ class Health:
         return web.Response(text="leading\n" if self.leading else "standing by\n")
 
 
-class _FeedMetrics(Collector):
-    def __init__(self, feed: Feed, health: Health) -> None:
+class _Observed(Collector):
+    """What the cluster looks like from here, read at the scrape: a standby tells it too."""
+
+    def __init__(self, feed: Feed, state: ObservedState, health: Health) -> None:
         self._feed = feed
+        self._state = state
         self._health = health
 
     def collect(self) -> Iterable[Metric]:
         since = self._feed.behind_since
-        yield GaugeMetricFamily(
-            "tenantry_operator_last_event_timestamp_seconds",
-            "Unix time of the last event of any watch.",
-            self._feed.last_event,
-        )
-        yield GaugeMetricFamily(
-            "tenantry_operator_watch_behind_seconds",
-            "For how long listings have shown what the watches have not brought.",
-            time.time() - since if since is not None else 0.0,
-        )
-        yield GaugeMetricFamily(
-            "tenantry_operator_leading", "1 on the operator that writes.", float(self._health.leading)
-        )
+        for name, help_text, value in (
+            ("leading", "1 on the operator that writes.", self._health.leading),
+            ("connected", "1 while the API server answers.", self._feed.in_touch),
+            ("last_event_timestamp_seconds", "Unix time of any watch's last event.", self._feed.last_event),
+            (
+                "changed_timestamp_seconds",
+                "Unix time of the last observed change that asks for a plan.",
+                self._state.changed_at,
+            ),
+            (
+                "watch_behind_seconds",
+                "For how long listings have shown what the watches have not brought.",
+                time.time() - since if since is not None else 0.0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"tenantry_operator_{name}", help_text, value)
+        world = self._state.world()
+        yield _models(world)
+        yield _slots(world)
+
+
+def _models(world: World) -> Metric:
+    family = GaugeMetricFamily(
+        "tenantry_operator_models",
+        "TenantModels by the status and reason of their Ready condition.",
+        labels=("ready", "reason"),
+    )
+    conditions = (model.status.condition("Ready") for model in world.models.values())
+    counts = Counter((c.status, c.reason) if c is not None else ("Unknown", "") for c in conditions)
+    for (status, reason), count in counts.items():
+        family.add_metric((status, reason), count)
+    return family
+
+
+def _slots(world: World) -> Metric:
+    family = GaugeMetricFamily(
+        "tenantry_operator_slots",
+        "Slots by pool and state: ready, lost (asked for, without a ready pod), or leaving.",
+        labels=("pool", "state"),
+    )
+    counts = {(pool, state): 0 for pool in world.pools for state in ("ready", "lost", "leaving")}
+    for slot in world.slots.values():
+        state = "leaving" if slot.leaving_since is not None else "ready" if slot.ready else "lost"
+        counts[slot.pool, state] = counts.get((slot.pool, state), 0) + 1
+    for labels, count in counts.items():
+        family.add_metric(labels, count)
+    return family
 
 
 async def _metrics(_: web.Request) -> web.Response:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -106,8 +105,6 @@ class Reconciler:
         with metrics.PLAN_SECONDS.time():
             decided = await asyncio.to_thread(plan, world)
         self._placement = dict(decided.placement)
-        _measure(world)
-        metrics.OBSERVED_AT.set(self._state.changed_at)
         try:
             with metrics.APPLY_SECONDS.time():
                 await self._apply(world, decided)
@@ -117,6 +114,7 @@ class Reconciler:
             self._state.dirty.set()
             return None
         self._failures = 0
+        metrics.APPLIED_AT.set(world.now)
         return decided.wake_at
 
     async def _apply(self, world: World, decided: Plan) -> None:
@@ -125,6 +123,8 @@ class Reconciler:
         self._loads.offer(decided.checks, instances)
         self._turn_ready(decided, instances)
         await self._write_slices(decided)
+        for name, entries in decided.slices.items():
+            metrics.count_moves(world.slices.get(name, ()), entries)
         await self._run_slots(world, decided)
         self._release(world, decided)
         self._tell(world, decided)
@@ -147,15 +147,11 @@ class Reconciler:
             else self._actuator.write_slice(name, entries)
         )
         try:
-            await call
+            with metrics.counted("slice"):
+                await call
         except WriteConflict:
             self._state.forget_slice_writes(name)
-            metrics.WRITES.labels("slice", "conflict").inc()
             raise
-        except ActuatorUnavailable:
-            metrics.WRITES.labels("slice", "unavailable").inc()
-            raise
-        metrics.WRITES.labels("slice", "written").inc()
         self._state.wrote_slice(name, entries)
 
     async def _run_slots(self, world: World, decided: Plan) -> None:
@@ -165,7 +161,8 @@ class Reconciler:
             pool = world.pools[name]
             told = (pool.metadata.uid, pool.metadata.generation, pool.spec, slots, running[name])
             if self._running_slots.get(name) != told:
-                await self._actuator.run_slots(pool, slots)
+                with metrics.counted("slots"):
+                    await self._actuator.run_slots(pool, slots)
                 self._running_slots[name] = told
         for name in {slot.pool for slot in world.slots.values()} - decided.pool_slots.keys():
             await self._actuator.remove_pool(name)
@@ -241,12 +238,3 @@ async def _all(writes: Iterable[Awaitable[None]]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-
-
-def _measure(world: World) -> None:
-    counts = Counter(
-        condition.status if (condition := model.status.condition("Ready")) else "Unknown"
-        for model in world.models.values()
-    )
-    for status in ("True", "False", "Unknown"):
-        metrics.MODELS.labels(status).set(counts[status])

@@ -72,14 +72,11 @@ class TrailingWriter:
 
     async def _write(self, kind: str, write: Write) -> None:
         try:
-            await write()
+            with metrics.counted(kind):
+                await write()
         except WriteConflict:
-            metrics.WRITES.labels(kind, "conflict").inc()
             await asyncio.sleep(CONFLICT_AFTER)
             self._on_failure()
         except ActuatorUnavailable:
-            metrics.WRITES.labels(kind, "unavailable").inc()
             await asyncio.sleep(RETRY_AFTER)
             self._on_failure()
-        else:
-            metrics.WRITES.labels(kind, "written").inc()
