@@ -185,7 +185,6 @@ class Forward:
             sentence = f"Model {self._destination.model.key} has no artifact for this user."
             self._fail(Problem(404, sentence, reason="UnknownUser"))
         else:
-            metrics.count_problem(result.status, reason)
             self._answer(result)
 
     def _may_retry(self) -> bool:
@@ -205,16 +204,17 @@ class Forward:
             if choice is not None:
                 metrics.RETRIES_REFUSED.inc()
         if isinstance(outcome, UpstreamResponse):
-            metrics.count_problem(outcome.status, _reason_of(outcome))
             self._answer(outcome)
         else:
             self._fail(outcome or self._unreachable("The slot that it was sent to does not answer"))
 
     def _answer(self, result: UpstreamResponse) -> None:
-        if result.status in (401, 403):
-            sentence = "The predictor does not accept this router's token: give both the same token file."
-            self._fail(Problem(502, sentence, reason="TokenRefused"))
-            return
+        if result.status >= 400:
+            if result.status in (401, 403):
+                sentence = "The predictor does not accept this router's token: give both the same token file."
+                self._fail(Problem(502, sentence, reason="TokenRefused"))
+                return
+            metrics.count_problem(result.status, _reason_of(result))
         elapsed = monotonic() - self._started
         headers: list[tuple[bytes, bytes]] = []
         cache = timing = b""

@@ -17,7 +17,7 @@ from tenantry_router.table import Table
 REQUESTS = Counter("tenantry_router_requests_total", "Requests that needed a slot, by status.", ("status",))
 PROBLEMS = Counter(
     "tenantry_router_problems_total",
-    "Of the requests, those that were refused by the router or got a 503 from a predictor, by why.",
+    "Of the requests, those that were answered with a problem, by status and reason.",
     ("status", "reason"),
 )
 DURATION = Histogram(

@@ -386,7 +386,7 @@ def test_metrics_count_requests_and_name_no_user(client: httpx.Client) -> None:
     client.post("/predict/nobody:somebody-special", json=ROWS)
     assert value('tenantry_router_requests_total{status="200"}') == before + 1
     assert value('tenantry_router_requests_total{status="404"}') == refused + 1
-    assert value('tenantry_router_problems_total{status="404",reason="UnknownTenant"}') >= 1
+    assert value('tenantry_router_problems_total{reason="UnknownTenant",status="404"}') >= 1
     wait_until(lambda: value("tenantry_router_requests_in_flight") == 0, 1.0, "nothing is in flight")
     assert value("tenantry_router_models") == len(client.post("/v2/repository/index").json())
     assert value('tenantry_router_slots{pool="default",state="available"}') == len(SLOTS)
