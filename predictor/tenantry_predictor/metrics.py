@@ -10,10 +10,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from tenantry_core.http.metrics import LATENCY_BUCKETS
-from tenantry_predictor.repositories.cached import CachedModelRepository
 from tenantry_predictor.repositories.loader import Origin
 
 OTHER = "other"
@@ -50,8 +49,7 @@ class _Counts:
 class Metrics:
     """A collector for prometheus-client's registry."""
 
-    def __init__(self, cache: CachedModelRepository, busiest: int = _BUSIEST) -> None:
-        self._cache = cache
+    def __init__(self, busiest: int = _BUSIEST) -> None:
         self._busiest = busiest
         self._recent: dict[str, _Counts] = {}
         """Since the last scrape, by tenant."""
@@ -78,7 +76,7 @@ class Metrics:
     def collect(self) -> Iterable[Metric]:
         self._fold()
         yield from self._requests()
-        yield from self._models()
+        yield from self._totals()
 
     def _of(self, tenant: str) -> _Counts:
         counts = self._recent.get(tenant)
@@ -130,21 +128,12 @@ class Metrics:
             )
         yield from (requests, errors, duration)
 
-    def _models(self) -> Iterator[Metric]:
-        memory, loads, origins = self._cache.memory, self._cache.statistics, self._total.origins
+    def _totals(self) -> Iterator[Metric]:
+        """Of all tenants: these never go back, whoever is displaced."""
+        origins = self._total.origins
         for name, help_text, value in (
             ("cache_hits", "Predictions whose model was in memory.", origins["hit"]),
             ("cache_disk_hits", "Predictions whose model was on the disk.", origins["disk"]),
             ("cache_misses", "Predictions whose model had to be fetched.", origins["miss"]),
-            ("evictions", "Models that left memory to make room.", memory.evictions),
-            ("loads", "Models opened.", loads.loads),
-            ("load_failures", "Models that could not be loaded.", loads.failures),
-            ("load_seconds", "Time spent on fetching and opening models.", loads.seconds),
         ):
             yield CounterMetricFamily(f"tenantry_predictor_{name}", help_text, value=value)
-        for name, help_text, value in (
-            ("models", "Models in memory.", len(memory)),
-            ("model_bytes", "Measured bytes of the models in memory.", memory.used_bytes),
-            ("model_bytes_budget", "Bytes that models may take in memory.", memory.budget_bytes),
-        ):
-            yield GaugeMetricFamily(f"tenantry_predictor_{name}", help_text, value=value)

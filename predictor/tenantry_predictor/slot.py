@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client.registry import Collector
+
 from tenantry_core import wire
 from tenantry_core.http.metrics import REGISTRY
 from tenantry_predictor.dataplane import DataPlane
@@ -22,6 +24,7 @@ from tenantry_predictor.repositories.filesystem import FileSystemModelRepository
 from tenantry_predictor.repositories.loader import ArtifactLoader
 from tenantry_predictor.repositories.s3 import S3ModelRepository
 from tenantry_predictor.runtimes.registry import Runtimes
+from tenantry_predictor.slot_metrics import SlotMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +60,28 @@ class Slot:
         self.cache = CachedModelRepository(
             ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory
         )
-        self.metrics = Metrics(self.cache)
-        self.plane = DataPlane(self.cache, self.metrics)
+        metrics = Metrics()
+        self.plane = DataPlane(self.cache, metrics)
         self.references = References(Policy(settings.prefixes, settings.formats))
         self.tokens = Tokens(settings.tokens)
         self.ready = asyncio.Event()
+        self._collectors: tuple[Collector, ...] = (
+            metrics,
+            SlotMetrics(self.cache.memory, disk, self.plane, self.ready.is_set),
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         timer = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
         if not self.settings.ready_after:
             self.ready.set()
-        REGISTRY.register(self.metrics)
+        for collector in self._collectors:
+            REGISTRY.register(collector)
         try:
             yield
         finally:
-            REGISTRY.unregister(self.metrics)
+            for collector in self._collectors:
+                REGISTRY.unregister(collector)
             timer.cancel()
             self.plane.close()
             self.runtimes.close()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tenantry_core.http.metrics import Counter, Histogram
 from tenantry_predictor.errors import LoadError
 from tenantry_predictor.repositories.base import Key, Source
 from tenantry_predictor.repositories.failures import FailureMemory
@@ -21,6 +22,16 @@ from tenantry_predictor.runtimes.base import LoadedModel
 _TAG_SECONDS = 30.0
 """How long an unpinned artifact is served before its store is asked whether it changed."""
 _TAGS = 10_000
+
+_LOAD_SECONDS = Histogram(
+    "tenantry_predictor_load_seconds",
+    "To fetch (from the disk tier, or the store on a miss) and open a model, without waiting for a turn.",
+    ("origin",),
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+)
+_LOAD_FAILURES = Counter(
+    "tenantry_predictor_load_failures_total", "Models that could not be loaded, by why.", ("reason",)
+)
 
 
 @dataclass(slots=True)
@@ -40,19 +51,6 @@ class _Trip(NamedTuple):
     """From the store, whatever is remembered of an unpinned artifact."""
 
 
-class LoadStatistics:
-    """Counters since the process began."""
-
-    def __init__(self) -> None:
-        self.loads = 0
-        self.failures = 0
-        self.seconds = 0.0
-
-    def count(self, loaded: Loaded) -> None:
-        self.loads += 1
-        self.seconds += loaded.seconds
-
-
 class CachedModelRepository:
     """Loaded models by source. For one event loop's thread; all that blocks is the loader's business.
 
@@ -68,7 +66,6 @@ class CachedModelRepository:
     ) -> None:
         self.memory = MemoryTier(budget_bytes, _dispose)
         self.failures = FailureMemory(clock)
-        self.statistics = LoadStatistics()
         self._loader = loader
         self._clock = clock
         self._versions: OrderedDict[Source, _Version] = OrderedDict()
@@ -119,7 +116,11 @@ class CachedModelRepository:
         if entry is not None:
             self.memory.hold(entry)
             return entry
-        loaded = await self._loader.load(source, spare_disk=True)
+        try:
+            loaded = await self._loader.load(source, spare_disk=True)
+        except LoadError as error:
+            _LOAD_FAILURES.labels(error.reason).inc()
+            raise
         self._loaded(source, loaded)
         key = Key(source.tenant, loaded.sha256, source.format)
         entry = self.memory.add(key, loaded.model, loaded.seconds, spare=True)
@@ -152,7 +153,7 @@ class CachedModelRepository:
         try:
             loaded = await self._loader.load(source, known.key.sha256 if known else "", started=started)
         except LoadError as error:
-            self.statistics.failures += 1
+            _LOAD_FAILURES.labels(error.reason).inc()
             self.failures.record(source, error)
             raise
         self._loaded(source, loaded)
@@ -160,7 +161,7 @@ class CachedModelRepository:
         return self.memory.add(key, loaded.model, loaded.seconds), loaded
 
     def _loaded(self, source: Source, loaded: Loaded) -> None:
-        self.statistics.count(loaded)
+        _LOAD_SECONDS.labels(loaded.origin).observe(loaded.seconds)
         self.failures.forget(source)
         if source.key is None and loaded.origin == "miss":
             self._remember(source, Key(source.tenant, loaded.sha256, source.format), loaded.tag)

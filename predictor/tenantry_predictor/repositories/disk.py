@@ -51,7 +51,7 @@ class DiskTier:
     def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int) -> None:
         """`limit_bytes` bounds one artifact, kept or not. Raises CacheDirectoryUnusable."""
         self._models = directory / "models"
-        self._budget = budget_bytes
+        self.budget_bytes = budget_bytes
         self._limit = limit_bytes
         self._lock = threading.Lock()
         self._files: OrderedDict[_FileKey, _File] = OrderedDict()
@@ -69,7 +69,7 @@ class DiskTier:
         with self._lock:
             self._counter += 1
             name = str(self._counter)
-        path = self._temporary / name if self._budget else None
+        path = self._temporary / name if self.budget_bytes else None
         return Staged(path, self._limit, self._drop_oldest)
 
     def keep(self, tenant: str, staged: Staged, *, evict: bool = True) -> bool:
@@ -144,9 +144,9 @@ class DiskTier:
 
     def _reserve(self, key: _FileKey, size: int, *, evict: bool) -> _File | None:
         with self._lock:
-            if key in self._files or size > self._budget:
+            if key in self._files or size > self.budget_bytes:
                 return None
-            if self.used_bytes + size > self._budget and not (evict and self._make_room(size)):
+            if self.used_bytes + size > self.budget_bytes and not (evict and self._make_room(size)):
                 return None
             file = self._files[key] = _File(size, whole=False)
             self.used_bytes += size
@@ -161,10 +161,10 @@ class DiskTier:
 
     def _make_room(self, size: int) -> bool:
         for key in [key for key, file in self._files.items() if file.idle]:
-            if self.used_bytes + size <= self._budget:
+            if self.used_bytes + size <= self.budget_bytes:
                 break
             self._remove(key)
-        return self.used_bytes + size <= self._budget
+        return self.used_bytes + size <= self.budget_bytes
 
     def _drop_oldest(self) -> bool:
         """The disk is full although the budget is not: others use it too."""

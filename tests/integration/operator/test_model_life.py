@@ -201,6 +201,8 @@ def loads(installation: Installation) -> dict[str, float]:
     counts = {}
     for pod in installation.kubelet.pods():
         text = installation.router.get(f"{pod.url}/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("tenantry_predictor_loads_total")]
+        lines = [
+            line for line in text.splitlines() if line.startswith("tenantry_predictor_load_seconds_count")
+        ]
         counts[pod.slot] = sum(float(line.rsplit(" ", 1)[1]) for line in lines)
     return counts

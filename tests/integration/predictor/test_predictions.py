@@ -120,11 +120,11 @@ def test_metadata_tells_true_shapes(predictor: PredictorProcess, put: Put) -> No
 
 def test_a_hundred_cold_requests_are_one_load(predictor: PredictorProcess, put: Put) -> None:
     model = put(graphs.linear([5, 5], padding=1 << 20))
-    before = predictor.metric("tenantry_predictor_loads_total")
+    before = predictor.metric("tenantry_predictor_load_seconds_count")
     with ThreadPoolExecutor(100) as threads:
         answers = list(threads.map(lambda row: predictor.predict(model, [row]), [[i, i] for i in range(100)]))
     assert [answer.json() for answer in answers] == [[10.0 * i] for i in range(100)]
-    assert predictor.metric("tenantry_predictor_loads_total") == before + 1
+    assert predictor.metric("tenantry_predictor_load_seconds_count") == before + 1
 
 
 def test_a_deadline_is_kept(predictor: PredictorProcess, put: Put) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tenantry_predictor.metrics import Metrics
-from unit.predictor.stores import Bench
 
 Samples = dict[tuple[str, str], float]
 
@@ -28,8 +25,8 @@ def scrape(metrics: Metrics) -> Samples:
     return sums
 
 
-def test_counts_by_tenant_and_totals(tmp_path: Path) -> None:
-    metrics = Metrics(Bench(tmp_path).cache)
+def test_counts_by_tenant_and_totals() -> None:
+    metrics = Metrics()
     metrics.answered("acme", "miss", 0.5)
     metrics.answered("acme", "hit", 0.0002)
     metrics.answered("globex", "disk", 0.01)
@@ -47,8 +44,8 @@ def test_counts_by_tenant_and_totals(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(rounds=st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=30), min_size=1, max_size=6))
-def test_labels_are_few_and_nothing_is_lost(tmp_path_factory: object, rounds: list[list[str]]) -> None:
-    metrics = Metrics(Bench(tmp_path_factory.mktemp("cache")).cache, busiest=3)  # type: ignore[attr-defined]
+def test_labels_are_few_and_nothing_is_lost(rounds: list[list[str]]) -> None:
+    metrics = Metrics(busiest=3)
     asked = 0
     previous: Samples = {}
     for tenants in rounds:
@@ -63,8 +60,8 @@ def test_labels_are_few_and_nothing_is_lost(tmp_path_factory: object, rounds: li
         previous = samples
 
 
-def test_the_busiest_are_named(tmp_path: Path) -> None:
-    metrics = Metrics(Bench(tmp_path).cache, busiest=2)
+def test_the_busiest_are_named() -> None:
+    metrics = Metrics(busiest=2)
     for tenant, count in {"small": 1, "big": 30, "medium": 10}.items():
         for _ in range(count):
             metrics.answered(tenant, "hit", 0.001)
