@@ -70,9 +70,9 @@ class Namespaces:
     ) -> None:
         self._stack.close()
 
-    def run(self, *command: str | Path) -> str:
+    def run(self, *command: str | Path, seconds: float = _SECONDS) -> str:
         """Runs a command in there to its end and gives its output; StartError holds its complaint."""
-        return _run([*self.place.enter, *map(str, command)])
+        return _run([*self.place.enter, *map(str, command)], seconds)
 
     def _is_separate(self) -> bool:
         """Whether `unshare` has done its work and become the command it was given."""
@@ -109,8 +109,8 @@ def _remove_pair() -> None:
         _run(["ip", "link", "delete", _HOST_INTERFACE])
 
 
-def _run(command: list[str]) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+def _run(command: list[str], seconds: float = _SECONDS) -> str:
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     if answer.returncode != 0:
         raise StartError(f"{' '.join(command)}: {answer.stderr.strip()}")
     return answer.stdout
