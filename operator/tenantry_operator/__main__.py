@@ -16,6 +16,7 @@ import yaml
 
 from tenantry_core.credentials import NoCredentials
 from tenantry_core.resources import PredictorPoolSpec, from_manifest
+from tenantry_core.tokens import TokenFile, TokenFileError
 from tenantry_operator.kubernetes.cleanup import CleanupFailed, clean_up
 from tenantry_operator.kubernetes.release import Release
 from tenantry_operator.kubernetes.run import OperatorStopped, Settings, run
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _configure_logging(options.log_level)
     try:
         settings = _settings(options)
-    except ValueError as error:
+    except (ValueError, TokenFileError) as error:
         parser.error(str(error))
     work = clean_up(options.namespace, options.operator_deployment) if options.cleanup else run(settings)
     try:
@@ -97,10 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """Raises ValueError for a file that cannot be used."""
-    token_file: Path | None = options.token_file
-    if token_file is not None and not token_file.is_file():
-        raise ValueError(f"--token-file {token_file}: there is no such file")
+    """Raises ValueError and TokenFileError for a file that cannot be used."""
     return Settings(
         release=Release(
             namespace=options.namespace,
@@ -111,7 +109,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             token_secret=options.token_secret,
         ),
         router_url=options.router_url,
-        token_file=token_file,
+        tokens=TokenFile(options.token_file) if options.token_file else None,
         default_pool=_read_pool(options.default_pool),
         standalone=options.standalone,
         metrics_port=options.metrics_port,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tenantry_core.http import server
 from tenantry_core.http.sockets import listen
+from tenantry_core.tokens import TokenFile, TokenFileError
 from tenantry_predictor.app import build
 from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
 from tenantry_predictor.slot import Settings
@@ -89,17 +90,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _tokens(path: Path | None) -> tuple[bytes, ...]:
+def _tokens(path: Path | None) -> TokenFile | None:
     """Exits with a sentence when the file cannot be read or holds none."""
-    if path is None:
-        return ()
     try:
-        tokens = tuple(line.encode() for line in path.read_text(encoding="ascii").split())
-    except (OSError, UnicodeDecodeError) as error:
-        sys.exit(f"--token-file {path}: {error}")
-    if not tokens:
-        sys.exit(f"--token-file {path} holds no token: write one on its first line")
-    return tokens
+        return TokenFile(path) if path else None
+    except TokenFileError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tenantry_core import oip, wire
 from tenantry_core.durations import parse_duration
 from tenantry_core.http.messages import Handler, Reply, Request
 from tenantry_core.problems import Problem
+from tenantry_core.tokens import TokenFile
 from tenantry_predictor.dataplane import Call, DataPlane, Job
 from tenantry_predictor.errors import LoadError
 from tenantry_predictor.references import References
@@ -33,12 +34,13 @@ Fields = Mapping[bytes, bytes]
 class Tokens:
     """Who may call: everybody where no token is configured, else who sends one of them."""
 
-    def __init__(self, tokens: tuple[bytes, ...] = ()) -> None:
-        self._tokens = tokens
+    def __init__(self, file: TokenFile | None = None) -> None:
+        self._file = file
 
     def check(self, token: bytes | None) -> None:
         """Raises Problem (401)."""
-        if self._tokens and not any(compare_digest(token or b"", known) for known in self._tokens):
+        file = self._file
+        if file and not any(compare_digest(token or b"", known) for known in file.accepted):
             raise Problem(
                 401, "Tenantry-Token is missing or none of the accepted ones.", reason="Unauthorized"
             )

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from tenantry_core import wire
 from tenantry_core.http.metrics import REGISTRY
+from tenantry_core.tokens import TokenFile
 from tenantry_predictor.dataplane import DataPlane
 from tenantry_predictor.endpoint import Tokens
 from tenantry_predictor.metrics import Metrics
@@ -39,7 +40,7 @@ class Settings:
     formats: tuple[str, ...] = ()
     s3_endpoint: str = ""
     s3_region: str = ""
-    tokens: tuple[bytes, ...] = ()
+    tokens: TokenFile | None = None
     ready_after: float = 30.0
     """Seconds after which it turns ready by itself."""
 
@@ -77,9 +78,13 @@ class Slot:
             self.ready.set()
         for collector in self._collectors:
             REGISTRY.register(collector)
+        tokens = self.settings.tokens
+        rereading = asyncio.create_task(tokens.follow()) if tokens else None
         try:
             yield
         finally:
+            if rereading:
+                rereading.cancel()
             for collector in self._collectors:
                 REGISTRY.unregister(collector)
             timer.cancel()

@@ -24,6 +24,7 @@ from pathlib import Path
 from tenantry_core.credentials import NoCredentials
 from tenantry_core.durations import parse_duration
 from tenantry_core.http import server
+from tenantry_core.tokens import TokenFile, TokenFileError
 from tenantry_router.app import build
 from tenantry_router.feeding import FEEDER_FLAG, Feeding
 from tenantry_router.router import Settings
@@ -51,9 +52,11 @@ def _feed(snapshot: Path, namespace: str) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    token = _first_token(arguments.token_file)
     settings = Settings(
-        arguments.snapshot, arguments.default_timeout, token, fed=arguments.feed_namespace is not None
+        arguments.snapshot,
+        arguments.default_timeout,
+        _tokens(arguments.token_file),
+        fed=arguments.feed_namespace is not None,
     )
     serving = server.Settings(
         host=arguments.host,
@@ -104,17 +107,12 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _first_token(path: Path | None) -> bytes:
-    """The token to send. Exits with a sentence when the file cannot be read or holds none."""
-    if path is None:
-        return b""
+def _tokens(path: Path | None) -> TokenFile | None:
+    """Exits with a sentence when the file cannot be read or holds none."""
     try:
-        lines = path.read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        sys.exit(f"--token-file {path}: {error}")
-    if not lines:
-        sys.exit(f"--token-file {path} holds no token: write one on its first line")
-    return lines[0].encode()
+        return TokenFile(path) if path else None
+    except TokenFileError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

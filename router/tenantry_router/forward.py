@@ -52,8 +52,12 @@ class Forwarder:
         self.health = Health(fleet, self._on_ejected)
         self.budget = RetryBudget()
         self.load_times = LoadTimes()
-        self.common = b"host: predictor\r\n" + (b"%b: %b\r\n" % (wire.TOKEN, token) if token else b"")
+        self.use_token(token)
         self.under_way: set[Forward] = set()
+
+    def use_token(self, token: bytes) -> None:
+        """For the requests from now on."""
+        self.common = b"host: predictor\r\n" + (b"%b: %b\r\n" % (wire.TOKEN, token) if token else b"")
 
     async def watch_deadlines(self) -> None:
         """Give up on requests whose deadline has passed, until cancelled.

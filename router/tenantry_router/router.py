@@ -6,13 +6,15 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tenantry_core.http.client import Pool
 from tenantry_core.snapshot import SlotAddress
+from tenantry_core.tokens import TokenFile
 from tenantry_router import metrics
 from tenantry_router.destination import Destinations
 from tenantry_router.fleet import PREDICTOR_PORT, Fleet
@@ -33,8 +35,8 @@ class Settings:
     snapshot: Path
     default_timeout: float = 10.0
     """Seconds for a request where neither the client nor the model says how long."""
-    token: bytes = b""
-    """Sent to predictors; empty: none."""
+    tokens: TokenFile | None = None
+    """Of which one is sent to predictors; None: none."""
     fed: bool = False
     """The folder is fed from elsewhere: while it is empty it says nothing yet."""
 
@@ -48,7 +50,7 @@ class Router:
         self.fleet = Fleet(_connect)
         self.models: ModelInfoRepository = TableModelInfoRepository(self.table)
         self.names = ModelNames(self.table)
-        self.forwarder = Forwarder(self.fleet, settings.token)
+        self.forwarder = Forwarder(self.fleet, settings.tokens.sent if settings.tokens else b"")
         self.destinations = Destinations(self.table, self.models, self.forwarder.load_times)
         self.follower = Follower(settings.snapshot, self.table, self.fleet)
         metrics.show(self.table, self.fleet, lambda: self.follower.source)
@@ -68,10 +70,7 @@ class Router:
         prober = Prober(self.fleet, self.forwarder.health)
         try:
             async with asyncio.TaskGroup() as tasks:
-                jobs = [
-                    tasks.create_task(job)
-                    for job in (self.follower.follow(), prober.run(), self.forwarder.watch_deadlines())
-                ]
+                jobs = [tasks.create_task(job) for job in self._jobs(prober)]
                 for job in jobs:
                     job.add_done_callback(_end_with_it)
                 yield
@@ -79,6 +78,13 @@ class Router:
                     job.cancel()
         finally:
             self.fleet.close()
+
+    def _jobs(self, prober: Prober) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self.follower.follow()
+        yield prober.run()
+        yield self.forwarder.watch_deadlines()
+        if tokens := self.settings.tokens:
+            yield tokens.follow(lambda: self.forwarder.use_token(tokens.sent))
 
 
 def _end_with_it(job: asyncio.Task[None]) -> None:

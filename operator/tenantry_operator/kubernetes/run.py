@@ -7,15 +7,15 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kubernetes.aio.client import ApiClient
 
 from tenantry_core.credentials import load_configuration
 from tenantry_core.resources import API_VERSION
+from tenantry_core.tokens import TokenFile
 from tenantry_operator.kubernetes import default_pool
 from tenantry_operator.kubernetes.actuator import KubernetesActuator
 from tenantry_operator.kubernetes.api import Api, Refused, Unreachable
@@ -42,7 +42,8 @@ class OperatorStopped(Exception):
 class Settings:
     release: Release
     router_url: str = ""
-    token_file: Path | None = None
+    tokens: TokenFile | None = None
+    """Of which one is sent to predictors."""
     default_pool: Mapping[str, Any] | None = None
     """A PredictorPool's `spec`."""
     standalone: bool = False
@@ -82,6 +83,8 @@ class _Operator:
                 group.create_task(self._watch())
                 group.create_task(self._feed.compare())
                 group.create_task(self._lead())
+                if self._settings.tokens:
+                    group.create_task(self._settings.tokens.follow())
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
@@ -120,7 +123,8 @@ class _Operator:
 
     async def _reconcile(self) -> None:
         self._health.leading = True
-        slots = SlotClient(_token_reader(self._settings.token_file))
+        tokens = self._settings.tokens
+        slots = SlotClient(lambda: tokens.sent.decode() if tokens else "")
         try:
             await self._state.complete.wait()
             async with asyncio.TaskGroup() as group:
@@ -188,12 +192,3 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _token_reader(path: Path | None) -> Callable[[], str]:
-    """The first line of the token file, read for each call since it rotates."""
-
-    def read() -> str:
-        return path.read_text().split("\n", 1)[0].strip() if path else ""
-
-    return read
