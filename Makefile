@@ -6,7 +6,7 @@ PACKAGES := core/tenantry_core operator/tenantry_operator router/tenantry_router
 UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test unit programs check wheel bench lock clean
+.PHONY: help venv run test unit programs check chart wheel bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 15
@@ -29,12 +29,17 @@ unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 programs: $(INSTALLED)
 	@$(PYTHON) tests/cluster/build.py
 
-check: $(INSTALLED) ## Lint, format, types, layers, lock and changelog
+check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog and chart
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy $(PACKAGES) tests benchmarks scripts
 	$(VENV)/bin/lint-imports
 	$(PYTHON) scripts/check_release.py
+	@$(PYTHON) tests/cluster/build.py --chart
+	$(PYTHON) scripts/check_chart.py
+
+chart: $(INSTALLED) ## Bring what the chart copies from crds/ in line with it
+	$(PYTHON) scripts/chart_files.py
 
 wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a model from there
 	$(PYTHON) scripts/check_wheel.py
