@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,17 +31,10 @@ class Wrong(Exception):
 
 
 def check_files() -> str:
-    """Copies and versions are those of the repository."""
     late = [str(path.relative_to(ROOT)) for path in chart_files.out_of_date()]
     if late:
         raise Wrong(f"{', '.join(late)}: not what crds/ asks for; run make chart")
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    for name in ("version", "appVersion"):
-        if not re.search(
-            rf"^{name}: {re.escape(version)}$", (CHART / "Chart.yaml").read_text(), re.MULTILINE
-        ):
-            raise Wrong(f"Chart.yaml: {name} is not {version}, the version of pyproject.toml")
-    return "crds/ and the version are the repository's"
+    return "what it takes from crds/ is up to date"
 
 
 def check_lint() -> str:

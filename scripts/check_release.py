@@ -1,4 +1,4 @@
-"""Checks what no other tool does: the lock fits pyproject.toml, and the changelog its version.
+"""Checks what no other tool does: the lock fits pyproject.toml, changelog and chart its version.
 
 Offline and quick: it asks whether every direct requirement is locked at a version that it allows, not
 whether a newer one exists.
@@ -52,6 +52,10 @@ def complaints() -> Iterator[str]:
     released = re.search(r"^## \[?([0-9][^\s\]]*)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     if released is None or released[1] != version:
         yield f"CHANGELOG.md does not begin with {version}, the version of pyproject.toml"
+    chart = (ROOT / "deploy/helm/tenantry/Chart.yaml").read_text()
+    for name in ("version", "appVersion"):
+        if f"\n{name}: {version}\n" not in chart:
+            yield f"Chart.yaml: {name} is not {version}, the version of pyproject.toml"
 
 
 if __name__ == "__main__":
