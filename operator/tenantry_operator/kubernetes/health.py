@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,6 +19,7 @@ from tenantry_operator.reconciling.state import ObservedState
 STALLED_AFTER = 120.0
 """Seconds for which watches may miss what listings show, before a restart is better."""
 
+disable_created_metrics()  # a series more for each counter, which says what process_start_time_seconds says
 _BUILD_INFO = Gauge("tenantry_build_info", "Always 1; the label tells the version.", ["version"])
 _BUILD_INFO.labels(VERSION).set(1)
 
