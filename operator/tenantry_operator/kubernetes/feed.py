@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import msgspec
@@ -85,6 +86,8 @@ class Feed:
         await kopf.operator(
             registry=self._registry(),
             settings=self._settings(),
+            # kopf's own guess looks up the user's name, which a container's user need not have.
+            identity=cast(Any, socket.gethostname()),
             standalone=True,
             clusterwide=True,
             ready_flag=started,
