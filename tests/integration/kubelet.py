@@ -79,13 +79,21 @@ class Kubelet:
     """
 
     def __init__(
-        self, kube: Kube, namespace: str, directory: Path, address: str, environment: Mapping[str, str]
+        self,
+        kube: Kube,
+        namespace: str,
+        directory: Path,
+        address: str,
+        environment: Mapping[str, str],
+        token_file: Path | None = None,
     ) -> None:
+        """`token_file` stands for the one that pods mount from a Secret."""
         self._kube = kube
         self._namespace = namespace
         self._directory = directory
         self._address = address
         self._environment = dict(environment)
+        self._token_file = token_file
         self._http = httpx.Client(timeout=_PROBE_SECONDS, trust_env=False)
         self._pods: list[Pod] = []
         self._deployments: dict[str, dict[str, Any]] = {}
@@ -190,6 +198,7 @@ class Kubelet:
             "--port": str(port),
             "--metrics-port": str(metrics_port),
             "--cache-dir": str(folder / "cache"),
+            "--token-file": str(self._token_file),
         }
         stated = zip(container["args"][::2], container["args"][1::2], strict=True)
         arguments = [part for name, value in stated for part in (name, here.get(name, value))]
