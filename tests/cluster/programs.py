@@ -67,6 +67,13 @@ def _helm_stamps(go_mod: Path) -> dict[str, str]:
     return stamps
 
 
+def _prometheus_stamps(go_mod: Path) -> dict[str, str]:
+    """Its version, which the module writes as v0.314.0 for 3.14.0."""
+    _, release, patch = _pinned_version(go_mod, "github.com/prometheus/prometheus").split(".")
+    version = f"{release[0]}.{int(release[1:])}.{patch}"
+    return {"github.com/prometheus/common/version.Version": version}
+
+
 def _pinned_version(go_mod: Path, module: str) -> str:
     match = re.search(rf"^(?:require\s+|\s+){re.escape(module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
     if match is None:
@@ -77,6 +84,7 @@ def _pinned_version(go_mod: Path, module: str) -> str:
 _STAMPS: dict[str, Callable[[Path], dict[str, str]]] = {
     "kubernetes": _kubernetes_stamps,
     "helm": _helm_stamps,
+    "prometheus": _prometheus_stamps,
 }
 
 
