@@ -12,7 +12,7 @@ async def login(**_: object) -> kopf.ConnectionInfo:
     configuration = await load_configuration()
     header = await configuration.get_api_key_with_prefix("BearerToken") or ""
     # A pod's own credentials come as "bearer TOKEN", a kubeconfig's as "Bearer TOKEN".
-    _, _, token = header.rpartition(" ")
+    token = header.rpartition(" ")[2]
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
