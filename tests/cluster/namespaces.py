@@ -36,6 +36,12 @@ _KERNEL_SETTINGS = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
+# Tried in there, where it does no harm.
+_KERNEL_FEATURES = {
+    "virtual network interfaces (veth)": "ip link add probe type veth && ip link delete probe",
+    "packet filters (nf_tables)": "nft add table ip probe && nft delete table ip probe",
+    "layered file systems (overlay)": "mount -t overlay probe -o lowerdir=/usr:/etc /run && umount /run",
+}
 
 
 class Namespaces:
@@ -57,6 +63,7 @@ class Namespaces:
             self._holder.wait_until(self._is_separate, _SECONDS)
             target = f"--target={self._holder.pid}"
             self.place = Place(NODE_ADDRESS, ("nsenter", target, "--net", "--mount", "--"))
+            self._check_kernel()
             self._connect()
             self._prepare_mounts()
             self._stack = stack.pop_all()
@@ -77,6 +84,13 @@ class Namespaces:
     def _is_separate(self) -> bool:
         """Whether `unshare` has done its work and become the command it was given."""
         return Path(f"/proc/{self._holder.pid}/comm").read_text().strip() == "sleep"
+
+    def _check_kernel(self) -> None:
+        for feature, attempt in _KERNEL_FEATURES.items():
+            try:
+                self.run("sh", "-c", attempt)
+            except StartError as error:
+                raise StartError(f"a real node needs a kernel with {feature}: {error}") from error
 
     def _connect(self) -> None:
         """The pair of interfaces, their addresses, and the routes to pods and Services."""
@@ -104,9 +118,9 @@ class Namespaces:
 
 
 def _remove_pair() -> None:
-    """The kernel removes it too, some time after the namespaces have ended."""
-    if Path(f"/sys/class/net/{_HOST_INTERFACE}").exists():
-        _run(["ip", "link", "delete", _HOST_INTERFACE])
+    """The kernel removes it too, some time after the namespaces have ended; it may come first."""
+    command = ["ip", "link", "delete", _HOST_INTERFACE]
+    subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
 
 
 def _run(command: list[str], seconds: float = _SECONDS) -> str:
