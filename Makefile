@@ -37,6 +37,7 @@ check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog and chart
 	$(PYTHON) scripts/check_release.py
 	@$(PYTHON) tests/cluster/build.py --chart
 	$(PYTHON) scripts/check_chart.py
+	$(PYTHON) scripts/check_monitoring.py
 
 chart: $(INSTALLED) ## Bring what the chart copies from crds/ in line with it
 	$(PYTHON) scripts/chart_files.py

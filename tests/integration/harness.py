@@ -164,6 +164,15 @@ class Installation:
     def start_operator(self) -> None:
         self.operator.start()
 
+    def expositions(self, part: str) -> list[str]:
+        """What a part answers to Prometheus; of predictors, what each does."""
+        urls = {
+            "Operator": [f"http://127.0.0.1:{self.operator_port}"],
+            "Router": [f"http://127.0.0.1:{self.router_port}"],
+            "Predictor": [pod.url for pod in self.kubelet.pods()],
+        }
+        return [httpx.get(f"{url}/metrics", trust_env=False).text for url in urls[part]]
+
     def operator_log(self) -> str:
         return (self.directory / "operator.log").read_text()
 
@@ -221,7 +230,9 @@ class Installation:
         pool = self.directory / "pool.yaml"
         pool.write_text(json.dumps(self._pool))
         command = [sys.executable, "-m", "tenantry_operator", f"--namespace={NAMESPACE}", "--standalone"]
-        return [*command, f"--default-pool={pool}", "--router-url=http://router.example"]
+        command += [f"--default-pool={pool}", "--router-url=http://router.example"]
+        [self.operator_port] = free_ports(1)
+        return [*command, f"--metrics-port={self.operator_port}"]
 
     def _router_command(self) -> list[str]:
         command = [sys.executable, "-m", "tenantry_router", f"--snapshot={self.directory / 'snapshot'}"]
