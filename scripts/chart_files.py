@@ -37,7 +37,7 @@ def expected() -> dict[Path, str]:
     """Contents by file."""
     files = {CHART / "files/crds" / path.name: path.read_text() for path in sorted(_CRDS.glob("*.yaml"))}
     schema = json.loads(_SCHEMA.read_text())
-    schema["$defs"]["predictorPoolSpec"] = _values_schema(_pool_spec())
+    schema["definitions"]["predictorPoolSpec"] = _values_schema(_pool_spec())
     files[_SCHEMA] = json.dumps(schema, indent=2) + "\n"
     return files
 
