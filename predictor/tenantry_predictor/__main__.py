@@ -36,7 +36,9 @@ def main() -> None:
         tokens=_tokens(arguments.token_file),
         ready_after=arguments.ready_after,
     )
-    serving = server.Settings(host=arguments.host, port=arguments.port, log_level=arguments.log_level)
+    serving = server.Settings(
+        host=arguments.host, port=arguments.port, log_level=arguments.log_level, drain=arguments.drain
+    )
     try:
         metrics = None
         if arguments.metrics_port is not None:
@@ -69,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=30.0,
         help="seconds after which it is ready unasked; 0: at once",
+    )
+    parser.add_argument(
+        "--drain",
+        type=_seconds,
+        default=0.0,
+        help="seconds without a request after which it ends when told to; 0: at once",
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser

@@ -66,9 +66,11 @@ class Slot:
         self.references = References(Policy(settings.prefixes, settings.formats))
         self.tokens = Tokens(settings.tokens)
         self.ready = asyncio.Event()
+        self.ending = False
+        """The process has been told to end; what still comes is answered."""
         self._collectors: tuple[Collector, ...] = (
             metrics,
-            SlotMetrics(self.cache.memory, disk, self.plane, self.ready.is_set),
+            SlotMetrics(self.cache.memory, disk, self.plane, self.is_ready),
         )
 
     @asynccontextmanager
@@ -90,6 +92,13 @@ class Slot:
             timer.cancel()
             self.plane.close()
             self.runtimes.close()
+
+    def is_ready(self) -> bool:
+        return self.ready.is_set() and not self.ending
+
+    def end(self) -> None:
+        """Turn unready for good."""
+        self.ending = True
 
     def report(self) -> wire.SlotReport:
         memory = self.cache.memory

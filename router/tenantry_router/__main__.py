@@ -64,6 +64,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         worker=arguments.worker,
         log_level=arguments.log_level,
+        drain=arguments.drain,
     )
     try:
         server.serve(partial(build, settings), serving)
@@ -87,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_duration,
         default=10.0,
         help="for requests where neither client nor model says how long (default: 10s)",
+    )
+    parser.add_argument(
+        "--drain",
+        type=_duration,
+        default=0.0,
+        help="time without a request after which it ends when told to (default: it ends at once)",
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)

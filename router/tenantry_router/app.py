@@ -28,7 +28,7 @@ def build(settings: Settings) -> Application:
     predictions = Predictions(router)
     app = _api(router, predictions)
     _document(app, predictions)
-    return Application(app, predictions)
+    return Application(app, predictions, router.end)
 
 
 def _api(router: Router, predictions: Predictions) -> FastAPI:
@@ -93,6 +93,8 @@ def _add_health(app: FastAPI, router: Router) -> None:
 
     @app.get("/v2/health/ready", summary="Can the router serve what it knows?")
     async def ready() -> dict[str, Any]:
+        if router.ending:
+            raise Problem(503, "The router has been told to end.", reason="Ending", retry_after=1)
         if not router.is_ready():
             sentence = "No placement has been read yet: the API server could not be reached."
             raise Problem(503, sentence, reason="NotFed", retry_after=1)

@@ -53,7 +53,12 @@ class Router:
         self.forwarder = Forwarder(self.fleet, settings.tokens.sent if settings.tokens else b"")
         self.destinations = Destinations(self.table, self.models, self.forwarder.load_times)
         self.follower = Follower(settings.snapshot, self.table, self.fleet)
+        self.ending = False
         metrics.show(self.table, self.fleet, lambda: self.follower.source)
+
+    def end(self) -> None:
+        """Turn unready for good; what still comes is answered."""
+        self.ending = True
 
     def is_ready(self) -> bool:
         """Whether there is anything to serve by: one that was never fed would call every model unknown."""

@@ -10,6 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from tenantry_core.http.connection import PROBE_AFTER, Connection
+from tenantry_core.http.drain import Drain
 from tenantry_core.http.encoding import CLOSE, CONTINUE
 from tenantry_core.http.exchange import Exchange
 from tenantry_core.http.fallback import Fallback
@@ -21,7 +22,9 @@ from tenantry_core.http.sweeper import Sweeper
 from tenantry_core.problems import Problem
 
 
-def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyncio.Protocol]:
+def hot_protocol(
+    routes: HotRoutes, limits: Limits, budget: Budget, drain: Drain | None = None
+) -> type[asyncio.Protocol]:
     """A class for uvicorn's `http=` that answers `routes` itself and passes on every other request."""
 
     class BoundHotProtocol(HotProtocol):
@@ -30,6 +33,7 @@ def hot_protocol(routes: HotRoutes, limits: Limits, budget: Budget) -> type[asyn
     BoundHotProtocol.routes = routes
     BoundHotProtocol.limits = limits
     BoundHotProtocol.budget = budget
+    BoundHotProtocol.drain = drain or Drain()
     BoundHotProtocol.sweeper = Sweeper(limits)
     return BoundHotProtocol
 
@@ -38,6 +42,7 @@ class HotProtocol(Connection):
     """The answering half: a queue of exchanges, in the order of arrival, of which the first may write."""
 
     routes: HotRoutes
+    drain: Drain
     sweeper: Sweeper
 
     __slots__ = (
@@ -72,8 +77,8 @@ class HotProtocol(Connection):
         self._falling_back = False
         self._flushing = False
         self._quiet_since = 0.0
-        self.stopping = False
-        """The server shuts down."""
+        self.stopping = self.drain.begun
+        """The server ends, and with the next answer this connection."""
 
     # asyncio's callbacks; data_received is the reader's
 
@@ -150,6 +155,8 @@ class HotProtocol(Connection):
 
     def last_persistence(self, exchange: Exchange) -> bytes:
         """The Connection field of an answer while the server stops: the last one ends the connection."""
+        if exchange.handler is not None:
+            self.drain.last_answer = self._loop.time()
         if exchange is self._queue[-1] and not self._waiting and not self.reading:
             exchange.persistence = CLOSE
             self.read_ended = True
@@ -275,7 +282,9 @@ class HotProtocol(Connection):
         self._falling_back = True
         if self._fallback is None:
             self._fallback = Fallback(self._config, self._server, self._state, self, self._fallback_answered)
-        self._fallback.start(exchange, exchange.persistence)
+        self._fallback.start(
+            exchange, self.last_persistence(exchange) if self.stopping else exchange.persistence
+        )
 
     def _fallback_answered(self) -> None:
         self._falling_back = False

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from tenantry_core.http import workers
+from tenantry_core.http.drain import LONGEST, Drain, DrainingServer
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import HotRoutes
 from tenantry_core.http.protocol import hot_protocol
@@ -30,6 +31,8 @@ class Application:
 
     asgi: Any
     routes: HotRoutes
+    on_stop: Callable[[], None] = lambda: None
+    """Called when the process is told to end: it shall no longer call itself ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,10 @@ class Settings:
     worker: int | None = None
     """Set in a worker process by its parent through the flag `--worker N`; callers pass it on."""
     log_level: str = "info"
+    drain: float = 0.0
+    """After SIGTERM or Ctrl-C it goes on until no request has come for so long, or 15 s have passed."""
     graceful_timeout: int = 30
-    """How long requests in flight may take to finish after SIGTERM or Ctrl-C."""
+    """How long the requests that are in flight then may take to finish."""
     buffer_bytes: int = 256 * 1024 * 1024
     """Request bodies held at a time, over all workers."""
     limits: Limits = field(default_factory=Limits)
@@ -69,7 +74,8 @@ def serve(build: Callable[[], Application], settings: Settings) -> None:
         if settings.workers == 1:
             _run(build, settings, sockets[0])
         else:
-            workers.supervise(sockets, grace=settings.graceful_timeout)
+            draining = LONGEST if settings.drain else 0.0
+            workers.supervise(sockets, grace=draining + settings.graceful_timeout)
 
 
 def configure_logging(level: str) -> None:
@@ -94,17 +100,18 @@ def _announce(sock: socket.socket, settings: Settings) -> None:
 
 def _run(build: Callable[[], Application], settings: Settings, sock: socket.socket) -> None:
     """Serve in this process on `sock`."""
-    config = server_config(build(), settings)
+    application, drain = build(), Drain(settings.drain)
+    config = server_config(application, settings, drain)
     gc.freeze()  # what lives as long as the process is not looked through at each collection
-    uvicorn.Server(config).run([sock])
+    DrainingServer(config, drain, application.on_stop).run([sock])
 
 
-def server_config(application: Application, settings: Settings) -> uvicorn.Config:
+def server_config(application: Application, settings: Settings, drain: Drain | None = None) -> uvicorn.Config:
     """uvicorn's configuration for `application` behind the hot protocol."""
     budget = Budget(settings.buffer_bytes // settings.workers)
     return uvicorn.Config(
         application.asgi,
-        http=hot_protocol(application.routes, settings.limits, budget),
+        http=hot_protocol(application.routes, settings.limits, budget, drain),
         loop="uvloop",
         ws="none",
         log_config=None,

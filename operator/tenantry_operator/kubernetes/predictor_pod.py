@@ -13,8 +13,10 @@ from tenantry_operator.kubernetes.release import Manifest, Release, child_name
 PORT = 8080
 METRICS_PORT = 8081
 METRICS_PORT_NAME = "metrics"
-GRACE_SECONDS = 40
-"""Time that a pod has to end: requests finish, and routers hear of it first."""
+GRACE_SECONDS = 50
+"""Time that a pod has to end: 15 s at most until no router sends it anything, 30 s for requests in flight."""
+DRAIN_SECONDS = 3
+"""Without a request, after which no router is expected to send one: they hear of its end within a second."""
 CACHE_SHARE = 0.6
 """Of the memory limit, for models; the rest is the interpreter, requests, and loads under way."""
 
@@ -95,6 +97,7 @@ def _arguments(pool: PredictorPool, slot: str, release: Release) -> list[str]:
         ("--host", "0.0.0.0"),
         ("--port", str(PORT)),
         ("--metrics-port", str(METRICS_PORT)),
+        ("--drain", str(DRAIN_SECONDS)),
         ("--cache-dir", _CACHE),
         ("--cache-memory", str(_cache_memory(pool))),
     ]
