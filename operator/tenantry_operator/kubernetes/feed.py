@@ -7,7 +7,7 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import kopf
@@ -82,16 +82,27 @@ class Feed:
         ]
 
     async def watch(self, started: asyncio.Event) -> None:
-        """Runs kopf until cancelled. Sets `started` once it has taken the process's signals."""
-        await kopf.operator(
-            registry=self._registry(),
-            settings=self._settings(),
-            # kopf's own guess looks up the user's name, which a container's user need not have.
-            identity=cast(Any, socket.gethostname()),
-            standalone=True,
-            clusterwide=True,
-            ready_flag=started,
-        )
+        """Runs kopf until cancelled. Sets `started` once it has taken the process's signals.
+
+        Twice, for the whole cluster and for the release's namespace: the operator then needs no right to read
+        the Deployments of others, whose environment may hold what is not for it.
+        """
+        flags = asyncio.Event(), asyncio.Event()
+        watches = [
+            asyncio.ensure_future(self._run_kopf(self._cluster_registry(), flags[0], clusterwide=True)),
+            asyncio.ensure_future(
+                self._run_kopf(self._release_registry(), flags[1], namespaces=[self._namespace])
+            ),
+        ]
+        starting = asyncio.ensure_future(_set_after(flags, started))
+        try:
+            done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+            for watch in done:
+                watch.result()
+        finally:
+            for task in (*watches, starting):
+                task.cancel()
+            await asyncio.gather(*watches, starting, return_exceptions=True)
 
     async def compare(self) -> None:
         """Lists beside the watches, to know when they have caught up and what they have missed.
@@ -140,17 +151,35 @@ class Feed:
 
     # kopf
 
-    def _registry(self) -> kopf.OperatorRegistry:
-        registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(login)
-        for group, version, plural, kind in (
+    async def _run_kopf(self, registry: kopf.OperatorRegistry, ready: asyncio.Event, **where: Any) -> None:
+        await kopf.operator(
+            registry=registry,
+            settings=self._settings(),
+            # kopf's own guess looks up the user's name, which a container's user need not have.
+            identity=cast(Any, socket.gethostname()),
+            standalone=True,
+            ready_flag=ready,
+            **where,
+        )
+
+    def _cluster_registry(self) -> kopf.OperatorRegistry:
+        return self._registry(
             (GROUP, VERSION, "tenantmodels", self.models),
             (GROUP, VERSION, "predictorpools", self.pools),
+            ("", "v1", "namespaces", self.namespaces),
+        )
+
+    def _release_registry(self) -> kopf.OperatorRegistry:
+        return self._registry(
             (GROUP, VERSION, "placementslices", self.slices),
             ("discovery.k8s.io", "v1", "endpointslices", self.endpoints),
             ("apps", "v1", "deployments", self.deployments),
-            ("", "v1", "namespaces", self.namespaces),
-        ):
+        )
+
+    def _registry(self, *kinds: tuple[str, str, str, Watched]) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(login)
+        for group, version, plural, kind in kinds:
             kopf.on.event(group, version, plural, registry=registry, id=plural)(self._handler(kind))
         return registry
 
@@ -170,11 +199,9 @@ class Feed:
         settings.networking.error_backoffs = _Patience()
         settings.watching.connect_timeout = 5
         settings.watching.reconnect_backoff = 0.5
-        # The label for children, and the release's namespace: the server filters, not this process.
+        # The label for children: the server filters, not this process.
         for plural in ("endpointslices", "deployments"):
             settings.watching.label_selectors[plural] = POOL_LABEL
-        for plural in ("endpointslices", "deployments", "placementslices"):
-            settings.watching.field_selectors[plural] = f"metadata.namespace={self._namespace}"
         # Workers linger for this long after an object's last event; a burst makes one for each object.
         settings.queueing.idle_timeout = 1.0
         return settings
@@ -219,6 +246,12 @@ class Feed:
     def _put_namespace(self, manifest: dict[str, Any]) -> None:
         metadata = manifest["metadata"]
         self._state.put_namespace_labels(metadata["name"], metadata.get("labels") or {})
+
+
+async def _set_after(flags: Iterable[asyncio.Event], event: asyncio.Event) -> None:
+    for flag in flags:
+        await flag.wait()
+    event.set()
 
 
 class _ListMetadata(msgspec.Struct):
