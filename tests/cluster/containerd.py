@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import tarfile
 from pathlib import Path
 
 from cluster.errors import StartError
@@ -14,8 +17,11 @@ from cluster.requirements import network_plugins
 # In the namespaces' own /run.
 SOCKET = "/run/containerd/containerd.sock"
 _KUBERNETES = "k8s.io"
-_SECONDS = 180.0
-"""A large image is imported in a minute where others keep the disk busy."""
+# With this label an image tells which archive it came from; another image of its name loses it.
+_MARK = "archive"
+_SECONDS = 60.0
+# Gigabytes, where others keep the disk busy.
+_IMPORT_SECONDS = 300.0
 
 
 class Containerd:
@@ -25,15 +31,7 @@ class Containerd:
         self._namespaces = namespaces
         config = directory / "containerd.toml"
         config.write_text(_config(store, directory))
-        separate = [
-            "unshare",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount",
-            "--propagation=slave",
-            "--mount-proc",
-        ]
+        separate = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=slave"]
         # The shell stays first in there and collects the shims, which detach from containerd.
         run = ["sh", "-c", 'containerd --config="$0"; exit $?', str(config)]
         self._process = Process(separate + run, directory / "containerd.log", namespaces.place.enter)
@@ -45,6 +43,7 @@ class Containerd:
     def wait_until_ready(self) -> None:
         """Returns once it answers and has forgotten the containers of an earlier run."""
         self._process.wait_until(self._answers, _SECONDS)
+        self._forget_replaced_images()
         if self._forget_containers():
             # It keeps in mind what it found when it started.
             self._process.stop()
@@ -56,8 +55,17 @@ class Containerd:
         self._process.stop()
 
     def load(self, archive: Path) -> None:
-        """Takes in the images of a docker-archive or OCI archive."""
-        self._ctr("images", "import", str(archive))
+        """Takes in the images of a docker-archive, unless it has them from an earlier run."""
+        digest = _digest(archive)
+        if self._ctr("images", "list", "--quiet", f"labels.{_MARK}=={digest}").strip():
+            return
+        answer = self._ctr("images", "import", str(archive), seconds=_IMPORT_SECONDS)
+        for image in re.findall(r"^unpacking (\S+)", answer, re.MULTILINE):
+            self._ctr("images", "label", image, f"{_MARK}={digest}")
+
+    def tag(self, image: str, other: str) -> None:
+        """Gives an image another name beside its own; both as Kubernetes writes them."""
+        self._ctr("images", "tag", "--force", f"docker.io/{image}", f"docker.io/{other}")
 
     def _forget_containers(self) -> bool:
         """Whether there were any."""
@@ -66,6 +74,14 @@ class Containerd:
             self._ctr("containers", "remove", *containers)
         return bool(containers)
 
+    def _forget_replaced_images(self) -> None:
+        """Those that lost their name to another; they are still known by their digest, and keep their files."""
+        images = [line.split()[:3] for line in self._ctr("images", "list").splitlines()[1:]]
+        named = {digest for name, _, digest in images if not name.startswith("sha256:")}
+        replaced = [name for name, _, digest in images if digest not in named]
+        if replaced:
+            self._ctr("images", "remove", *replaced)
+
     def _answers(self) -> bool:
         try:
             self._ctr("version")
@@ -73,9 +89,19 @@ class Containerd:
             return False
         return True
 
-    def _ctr(self, *arguments: str) -> str:
-        address = (f"--address={SOCKET}", f"--namespace={_KUBERNETES}")
-        return self._namespaces.run("ctr", *address, *arguments, seconds=_SECONDS)
+    def _ctr(self, *arguments: str, seconds: float = _SECONDS) -> str:
+        where = (f"--address={SOCKET}", f"--namespace={_KUBERNETES}")
+        return self._namespaces.run("ctr", *where, *arguments, seconds=seconds)
+
+
+def _digest(archive: Path) -> str:
+    """Tells images apart without reading their layers: a configuration holds the digests of these."""
+    digest = hashlib.sha256()
+    with tarfile.open(archive) as tar:
+        for member in sorted(tar, key=lambda member: member.name):
+            if member.name.endswith(".json") and (file := tar.extractfile(member)) is not None:
+                digest.update(file.read())
+    return digest.hexdigest()
 
 
 def _config(store: Path, directory: Path) -> str:

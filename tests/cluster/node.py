@@ -57,6 +57,26 @@ class Node(ControlPlane):
         """Takes in the images of a docker-archive. Use imagePullPolicy IfNotPresent: nothing is pulled."""
         self._containerd.load(archive)
 
+    def stop_api_server(self) -> None:
+        """Takes the API server away, as a crash does, and the controllers with it; what it stored stays.
+
+        Controllers that outlived an outage would take the node for dead, as it was not heard of meanwhile,
+        and its pods out of all Services. Elsewhere they lose their lease, and end, for just this reason.
+        """
+        super().stop_api_server()
+        if self._controller_manager is not None:
+            self._controller_manager.stop()
+
+    def start_api_server(self) -> None:
+        """Starts the API server on its port and data, and waits until it is ready."""
+        super().start_api_server()
+        if self._controller_manager is not None:
+            self._controller_manager.start()
+
+    def tag_image(self, image: str, other: str) -> None:
+        """Gives a loaded image another name beside its own; both without a registry."""
+        self._containerd.tag(image, other)
+
     def start_kubelet(self) -> None:
         """Starts the kubelet; containers that ran on meanwhile are taken over."""
         self.kubelet.start()
