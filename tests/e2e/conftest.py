@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cluster import images
+from cluster import images, programs
+from cluster.binaries import require
 from cluster.node import Node
+from cluster.pauseimage import write_program_image
 from e2e.figures import KEY, Figures
 from e2e.flights import Tenant, train_tenants
 from e2e.installation import TENANTS, Installation
@@ -39,11 +41,17 @@ def note(request: pytest.FixtureRequest) -> Note:
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
-    """A real node that has the images."""
-    archives = images.archives()
+    """A real node that has the images of this source, and another predictor's under the next tag."""
+    built = images.images()
     with Node() as node:
-        for archive in archives:
+        for archive in (built.operator, built.router, built.predictor, built.successor):
             node.load_image(archive)
+        for part in ("operator", "router"):
+            node.tag_image(f"tenantry/{part}:{built.tag}", f"tenantry/{part}:{built.tag}-next")
+        store = node.directory / "demo-s3.tar"
+        node.load_image(
+            write_program_image(require(programs.VERSITYGW), f"tenantry/demo-s3:{built.tag}", store)
+        )
         yield node
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from e2e.conftest import Note
 from e2e.installation import SLOTS, Installation
 from integration.waiting import wait_for
 
 ROLL_SECONDS = 240.0
-OTHER_TAG = "e2e-other"
-"""The same image under another name: to the cluster, another image."""
+NEXT = f"{version('tenantry')}-next"
+"""Tag of another predictor image, and of the same operator and router: other images to the cluster."""
 
 
 def test_another_image_reaches_every_part_and_fails_no_request(
@@ -19,8 +21,8 @@ def test_another_image_reaches_every_part_and_fails_no_request(
     with installation.traffic() as traffic:
         before = traffic.go_on(10)
         since = traffic.now
-        installation.upgrade(f"--set=image.tag={OTHER_TAG}")
-        wait_for(lambda: runs(installation, OTHER_TAG), ROLL_SECONDS, "every part runs the other image")
+        installation.upgrade(f"--set=image.tag={NEXT}")
+        wait_for(lambda: runs(installation, NEXT), ROLL_SECONDS, "every part runs the other image")
         wait_for(installation.is_settled, ROLL_SECONDS, "the release has come to rest")
         traffic.go_on(3)
         during = traffic.window(since)
