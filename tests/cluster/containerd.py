@@ -75,7 +75,7 @@ class Containerd:
         return bool(containers)
 
     def _forget_replaced_images(self) -> None:
-        """Those that lost their name to another; they are still known by their digest, and keep their files."""
+        """Those that lost their name to another; known by their digest, they would keep their files."""
         images = [line.split()[:3] for line in self._ctr("images", "list").splitlines()[1:]]
         named = {digest for name, _, digest in images if not name.startswith("sha256:")}
         replaced = [name for name, _, digest in images if digest not in named]

@@ -39,6 +39,7 @@ class ControlPlane:
         self._controllers = controllers or fake_nodes > 0
         self._fake_nodes = fake_nodes
         self._place = HERE
+        self._controller_manager: Process | None = None
         self._users: tuple[User, ...] = ()
         self._stack = ExitStack()
 
@@ -123,7 +124,7 @@ class ControlPlane:
 
     def _start_controllers(self, stack: ExitStack) -> None:
         command = commands.kube_controller_manager(self._kubeconfigs[_CONTROLLER_MANAGER], self._certificates)
-        manager = self._launch(stack, command)
+        self._controller_manager = manager = self._launch(stack, command)
         self._launch(stack, commands.kube_scheduler(self._kubeconfigs[_SCHEDULER]))
         # Pods are refused until their namespace has this account.
         account = "/api/v1/namespaces/default/serviceaccounts/default"

@@ -1,6 +1,6 @@
 """The project's images, built where no registry is reachable: python tests/cluster/images.py
 
-A base is made from Debian's packages, once. The archives stay outside the clone, as programs do, by the
+The base is made from Debian's packages, once. The archives stay outside the clone, as programs do, by the
 hash of all that goes into them; packages are a layer of their own, so that a changed source costs seconds.
 """
 
@@ -22,85 +22,87 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cluster.errors import BuildError
+from cluster.errors import BuildError, ClusterError
 from cluster.programs import cache_directory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("operator", "router", "predictor")
-# What .containerignore lets into the build.
-_SOURCES = ("LICENSE", "README.md", "pyproject.toml", ".containerignore", "deploy/images", "crds", "core", *_PARTS, "cli")
-_LEFT_OUT = ("doc", "info", "locale", "man")
-# Stands in for python:3.13-slim: the same Debian and the same Python.
-_BASE_RECIPE = (
+_FILES = (".containerignore", "LICENSE", "README.md", "pyproject.toml")
+_FOLDERS = ("deploy/images", "crds", "core", *_PARTS, "cli")
+# Stands in for python:3.13-slim: the same Debian, the same Python.
+_BASE = (
     "mmdebstrap",
-    "--variant=essential",
-    "--include=ca-certificates,python3,python3-venv",
-    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT),
-    '--customize-hook=ln -s python3 "$1/usr/bin/python"',
     "--quiet",
+    "--variant=essential",
+    "--include=ca-certificates,libstdc++6,python3,python3-venv",
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
+    '--customize-hook=ln -s python3 "$1/usr/bin/python" && rm -f "$1"/etc/resolv.conf "$1"/etc/hostname',
     "trixie",
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KEPT = 2
+"""Sets of archives that stay in the cache: each takes a gigabyte."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Docker-archives of tenantry/operator, tenantry/router and tenantry/predictor, all with one tag."""
+    """Docker-archives of tenantry/operator, tenantry/router and tenantry/predictor, all with the same tag.
+
+    `successor` is one of another predictor image, which does the same: tenantry/predictor:TAG-next.
+    """
 
     tag: str
     operator: Path
     router: Path
     predictor: Path
+    successor: Path
 
 
 def images() -> Images:
-    """The images of this source, built unless they are in the cache. Raises BuildError."""
-    tag = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"]
-    directory = _cache() / f"archives-{_digest_of_sources()}"
-    if not directory.exists():
-        with _builder() as environment:
-            _build_archives(directory, _base(environment), environment)
-    return Images(tag, *(directory / f"{part}.tar" for part in _PARTS))
+    """The images of this source as it is now, built unless they are in the cache. Raises BuildError."""
+    cache = cache_directory() / "images"
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tenantry-images-") as scratch:
+        # A copy, because the source may change while it is built.
+        source = _copy_source(Path(scratch) / "source")
+        directory = cache / f"archives-{_digest(source)}"
+        with _lock(cache):
+            if not directory.exists():
+                _check_machine()
+                _build(source, directory, _environment(cache / "store", Path(scratch)))
+            os.utime(directory)
+            _forget_old(cache)
+    return Images(_tag(), *(directory / f"{name}.tar" for name in (*_PARTS, "successor")))
 
 
-def successor(given: Images) -> Images:
-    """The same predictor as another image, tagged TAG-next: something to roll to. Raises BuildError."""
-    tag = f"{given.tag}-next"
-    archive = given.predictor.with_name("predictor-next.tar")
-    ...
+def _tag() -> str:
+    """What deploy/images/build tags with: the version."""
+    return str(tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
-def _cache() -> Path:
-    directory = cache_directory() / "images"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+def _copy_source(target: Path) -> Path:
+    """What .containerignore lets into the build."""
+    for folder in _FOLDERS:
+        shutil.copytree(_ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in _FILES:
+        shutil.copy2(_ROOT / file, target / file)
+    return target
 
 
-def _digest_of_sources() -> str:
-    digest = hashlib.sha256(repr(_BASE_RECIPE).encode())
-    for source in _SOURCES:
-        path = _ROOT / source
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"{file.relative_to(_ROOT)} {file.stat().st_mode & 0o111}".encode())
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+def _digest(source: Path) -> str:
+    digest = hashlib.sha256(repr(_BASE).encode())
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        digest.update(bytes(file.relative_to(source)))
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
 
 
 @contextmanager
-def _builder() -> Iterator[Mapping[str, str]]:
-    """The environment of a buildah with a store of its own; one build at a time on this machine."""
-    _check_machine()
-    with (_cache() / "lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="tenantry-images-") as run:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        settings = Path(run) / "storage.conf"
-        store = _cache() / "store"
-        settings.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{store}"\nrunroot = "{run}/run"\n')
-        # Isolation by chroot: the other kind sets up networks, and leaves them behind.
-        environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(settings), "BUILDAH_ISOLATION": "chroot"}
-        # What an interrupted build left.
-        _run(["buildah", "rm", "--all"], environment)
-        yield environment
+def _lock(cache: Path) -> Iterator[None]:
+    """One build at a time on this machine: they share a store."""
+    with (cache / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _check_machine() -> None:
@@ -111,37 +113,81 @@ def _check_machine() -> None:
             f"apt-get install --no-install-recommends {' '.join(missing)}"
         )
     if os.geteuid() != 0:
-        raise BuildError("building images needs root: their files belong to several users")
+        raise BuildError("building images needs root: an image's files have owners of their own")
 
 
-def _base(environment: Mapping[str, str]) -> str:
+def _environment(store: Path, scratch: Path) -> dict[str, str]:
+    """For a buildah with a store of its own."""
+    settings = scratch / "storage.conf"
+    settings.write_text(f'[storage]\ndriver="overlay"\ngraphroot="{store}"\nrunroot="{scratch}/run"\n')
+    # The usual isolation sets up networks, and leaves them behind.
+    return os.environ | {"CONTAINERS_STORAGE_CONF": str(settings), "BUILDAH_ISOLATION": "chroot"}
+
+
+def _build(source: Path, directory: Path, environment: Mapping[str, str]) -> None:
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".build-") as scratch:
+        # What an interrupted build left behind.
+        _run(["buildah", "rm", "--all"], environment)
+        base = _make_base(Path(scratch) / "base.tar", environment)
+        _report("building the images: seconds, or some minutes where a package changed")
+        archives = Path(scratch) / "archives"
+        build = [str(source / "deploy" / "images" / "build"), "--engine=buildah"]
+        _run([*build, f"--base={base}", f"--archive={archives}"], environment)
+        _make_successor(f"tenantry/predictor:{_tag()}", archives / "successor.tar", environment)
+        # Moved as a whole: what is there is complete.
+        archives.rename(directory)
+
+
+def _make_base(tree: Path, environment: Mapping[str, str]) -> str:
     """The name of the base image, which is made unless the store has it."""
-    name = f"localhost/python:{hashlib.sha256(repr(_BASE_RECIPE).encode()).hexdigest()[:12]}"
-    if _run(["buildah", "images", "--quiet", "--filter", f"reference={name}"], environment):
-        return name
-    _report("making the base image from Debian's packages (about a minute)")
-    with tempfile.TemporaryDirectory(dir=_cache()) as scratch:
-        tree = f"{scratch}/base.tar"
-        _run([*_BASE_RECIPE, tree], environment)
+    name = f"localhost/python:{hashlib.sha256(repr(_BASE).encode()).hexdigest()[:12]}"
+    if name not in _run(["buildah", "images", "--format={{.Name}}:{{.Tag}}"], environment).split():
+        _report("making the base image from Debian's packages: about a minute")
+        _run([*_BASE, str(tree)], environment)
         container = _run(["buildah", "from", "scratch"], environment).strip()
-        _run(["buildah", "add", "--quiet", container, tree, "/"], environment)
-        _run(["buildah", "config", "--env", f"PATH={_PATH}", container], environment)
-        _run(["buildah", "commit", "--quiet", "--rm", "--timestamp=0", container, name], environment)
+        _run(["buildah", "add", "--quiet", container, str(tree), "/"], environment)
+        _run(["buildah", "config", f"--env=PATH={_PATH}", container], environment)
+        _run(["buildah", "commit", "--quiet", "--rm", container, name], environment)
     return name
 
 
-def _build_archives(directory: Path, base: str, environment: Mapping[str, str]) -> None:
-    _report("building the images (3 minutes when packages changed, else some seconds)")
-    ...
+def _make_successor(image: str, archive: Path, environment: Mapping[str, str]) -> None:
+    """The same layers under another label, and so another image."""
+    container = _run(["buildah", "from", f"localhost/{image}"], environment).strip()
+    _run(["buildah", "config", "--label=successor=true", container], environment)
+    name = f"{image}-next"
+    _run(["buildah", "commit", "--quiet", "--rm", "--format=docker", container, name], environment)
+    _run(["buildah", "push", "--quiet", name, f"docker-archive:{archive}:{name}"], environment)
+
+
+def _forget_old(cache: Path) -> None:
+    newest_first = sorted(cache.glob("archives-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for directory in newest_first[_KEPT:]:
+        shutil.rmtree(directory)
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> str:
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         last_lines = "\n".join((answer.stdout + answer.stderr).splitlines()[-10:])
-        raise BuildError(f"{command[0]} {command[1]} ended with {answer.returncode}:\n{last_lines}")
+        raise BuildError(f"{Path(command[0]).name} ended with {answer.returncode}:\n{last_lines}")
     return answer.stdout
 
 
 def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Prints the archives' paths, one a line."""
+    try:
+        built = images()
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(built.operator, built.router, built.predictor, built.successor, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -124,7 +124,10 @@ def _remove_pair() -> None:
 
 
 def _run(command: list[str], seconds: float = _SECONDS) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StartError(f"{' '.join(command)}: not done after {seconds:.0f} s") from error
     if answer.returncode != 0:
         raise StartError(f"{' '.join(command)}: {answer.stderr.strip()}")
     return answer.stdout
