@@ -15,12 +15,11 @@ _MOUNTS = Path("/proc/self/mounts")
 def make(name: str) -> None:
     """Makes the group in every hierarchy, with all controllers that the machine has."""
     for hierarchy in _hierarchies():
-        group = hierarchy / name
-        group.mkdir(exist_ok=True)
-        controllers = hierarchy / "cgroup.controllers"
-        if controllers.exists():  # version 2 passes on only what it is told to
-            allowed = " ".join(f"+{controller}" for controller in controllers.read_text().split())
-            (hierarchy / "cgroup.subtree_control").write_text(allowed)
+        try:
+            (hierarchy / name).mkdir(exist_ok=True)
+            _pass_on_controllers(hierarchy)
+        except OSError as error:
+            raise StartError(f"a real node needs control groups of its own: {error}") from error
 
 
 def remove(name: str) -> None:
@@ -35,6 +34,14 @@ def remove(name: str) -> None:
                 if time.monotonic() > deadline:
                     raise StartError(f"{group} cannot be removed, a process is in it: {error}") from error
                 time.sleep(0.02)
+
+
+def _pass_on_controllers(hierarchy: Path) -> None:
+    """Version 2 gives a group only the controllers that the one above it is told to pass on."""
+    controllers = hierarchy / "cgroup.controllers"
+    if controllers.exists():
+        passed_on = " ".join(f"+{controller}" for controller in controllers.read_text().split())
+        (hierarchy / "cgroup.subtree_control").write_text(passed_on)
 
 
 def _hierarchies() -> list[Path]:

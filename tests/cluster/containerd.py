@@ -56,8 +56,10 @@ class Containerd:
 
     def load(self, archive: Path) -> None:
         """Takes in the images of a docker-archive, unless it has them from an earlier run."""
-        digest = _digest(archive)
-        if self._ctr("images", "list", "--quiet", f"labels.{_MARK}=={digest}").strip():
+        names, digest = _describe(archive)
+        there = self._ctr("images", "list", "--quiet", f"labels.{_MARK}=={digest}").split()
+        # containerd puts the registry in front that the name leaves out.
+        if all(any(f"/{image}".endswith(f"/{name}") for image in there) for name in names):
             return
         answer = self._ctr("images", "import", str(archive), seconds=_IMPORT_SECONDS)
         for image in re.findall(r"^unpacking (\S+)", answer, re.MULTILINE):
@@ -94,14 +96,16 @@ class Containerd:
         return self._namespaces.run("ctr", *where, *arguments, seconds=seconds)
 
 
-def _digest(archive: Path) -> str:
-    """Tells images apart without reading their layers: a configuration holds the digests of these."""
-    digest = hashlib.sha256()
+def _describe(archive: Path) -> tuple[list[str], str]:
+    """The images' names, and a digest of all, without reading layers: configurations hold their digests."""
     with tarfile.open(archive) as tar:
-        for member in sorted(tar, key=lambda member: member.name):
-            if member.name.endswith(".json") and (file := tar.extractfile(member)) is not None:
-                digest.update(file.read())
-    return digest.hexdigest()
+        texts = {
+            member.name: file.read()
+            for member in tar
+            if member.name.endswith(".json") and (file := tar.extractfile(member)) is not None
+        }
+    names = [name for image in json.loads(texts["manifest.json"]) for name in image["RepoTags"]]
+    return names, hashlib.sha256(b"".join(texts[name] for name in sorted(texts))).hexdigest()
 
 
 def _config(store: Path, directory: Path) -> str:

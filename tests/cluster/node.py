@@ -21,6 +21,8 @@ from cluster.requirements import check_machine
 from cluster.selfsigned import client_certificate
 
 _START_SECONDS = 60.0
+# Interfaces and control groups are the whole machine's, whichever cache a user has.
+_LOCK = Path("/run/tenantry-node.lock")
 _NAME = "tenantry-node"
 _KUBELET = f"system:node:{_NAME}"
 _PROXY = "system:kube-proxy"
@@ -89,9 +91,9 @@ class Node(ControlPlane):
     def _make_directory(self, stack: ExitStack) -> Path:
         """A known place, so that what a killed run left in it is found."""
         check_machine()
+        _take_lock(stack)
         base = programs.cache_directory() / "node"
         base.mkdir(parents=True, exist_ok=True)
-        _take_lock(stack, base / "lock")
         directory = base / "run"
         _remove_state(directory)
         stack.callback(_remove_state, directory)
@@ -151,8 +153,8 @@ def _remove_state(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _take_lock(stack: ExitStack, path: Path) -> None:
-    file = stack.enter_context(path.open("w"))
+def _take_lock(stack: ExitStack) -> None:
+    file = stack.enter_context(_LOCK.open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
