@@ -37,9 +37,9 @@ class Release:
     def upgrade(self, values: Manifest | None = None) -> str:
         return self._helm("upgrade", NAME, str(CHART), "--values=-", values=values)
 
-    def template(self, values: Manifest | None = None) -> str:
+    def template(self, values: Manifest | None = None, name: str = NAME) -> str:
         """As rendered without the cluster."""
-        return self._helm("template", NAME, str(CHART), "--values=-", values=values)
+        return self._helm("template", name, str(CHART), "--values=-", values=values)
 
     def uninstall(self) -> str:
         return self._helm("uninstall", NAME, "--timeout=60s")

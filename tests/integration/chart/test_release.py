@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cluster.controlplane import ControlPlane
-from integration.chart.release import HelmError, Release
+from cluster.errors import KubectlError
+from integration.chart.release import CHART, NAMESPACE, HelmError, Release
 from integration.chart.uninstalling import uninstall
 
 CRDS = {
     f"customresourcedefinition.apiextensions.k8s.io/{kind}.tenantry.dev"
     for kind in ("tenantmodels", "predictorpools", "placementslices")
 }
+OTHERS = {"gateway.networking.k8s.io", "monitoring.coreos.com"}
+MODELS = "tenantmodel.tenantry.dev"
+MODEL = """\
+apiVersion: tenantry.dev/v1alpha1
+kind: TenantModel
+metadata: {name: %(name)s}
+spec:
+  artifact: {uri: %(uri)s}
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +81,28 @@ def test_definitions_upgrade_with_the_chart(plane: ControlPlane, release: Releas
     assert release.get("crd", name)["spec"]["versions"] == [version]
 
 
+@pytest.mark.parametrize("path", sorted((CHART / "ci").glob("*-values.yaml")), ids=lambda path: path.stem)
+def test_the_api_server_accepts_what_is_rendered(plane: ControlPlane, release: Release, path: Path) -> None:
+    rendered = yaml.safe_load_all(release.template(yaml.safe_load(path.read_text()), "judged"))
+    # The kinds of others are not defined here; kubeconform knows them.
+    known = [m for m in rendered if m["apiVersion"].split("/")[0] not in OTHERS]
+    how = ["--server-side", "--force-conflicts", "--dry-run=server", f"--namespace={NAMESPACE}"]
+    plane.kubectl("apply", *how, "-f", "-", stdin=yaml.safe_dump_all(known))
+
+
+def test_a_training_job_may_bring_models_and_no_more(plane: ControlPlane, release: Release) -> None:
+    plane.kubectl("create", "serviceaccount", "trainer", f"--namespace={NAMESPACE}")
+    role = ["--clusterrole=tenantry-edit", f"--serviceaccount={NAMESPACE}:trainer"]
+    plane.kubectl("create", "rolebinding", "trainer", *role)
+    trainer = f"--kubeconfig={plane.kubeconfig_for('trainer', NAMESPACE)}"
+    uri = "s3://models/trained.onnx"
+    plane.kubectl(trainer, "apply", "-f", "-", stdin=MODEL % {"name": "trained", "uri": uri})
+    assert plane.kubectl(trainer, "get", "tenantmodels", "--output=name") == f"{MODELS}/trained\n"
+    plane.kubectl(trainer, "delete", "tenantmodel", "trained")
+    with pytest.raises(KubectlError, match="cannot list resource"):
+        plane.kubectl(trainer, "get", "predictorpools")
+
+
 @pytest.mark.parametrize(
     ("values", "name"),
     [
@@ -93,11 +127,11 @@ def test_a_wrong_value_is_refused_with_its_name(release: Release, values: dict[s
 def test_uninstalling_leaves_the_definitions_and_what_users_applied(
     plane: ControlPlane, release: Release
 ) -> None:
-    acme = '{"apiVersion": "tenantry.dev/v1alpha1", "kind": "TenantModel", "metadata": {"name": "acme"}, %s}'
-    plane.kubectl("apply", "-f", "-", stdin=acme % '"spec": {"artifact": {"uri": "s3://models/acme.onnx"}}')
+    plane.kubectl("apply", "-f", "-", stdin=MODEL % {"name": "acme", "uri": "s3://models/acme.onnx"})
     uninstall(plane, release)
     kinds = "deployment,service,secret,configmap,serviceaccount,role,rolebinding,poddisruptionbudget,"
-    assert release.names(f"{kinds}networkpolicy,job,lease,placementslice") == set()
-    assert release.names("clusterrole,clusterrolebinding", "app.kubernetes.io/instance=tenantry") == set()
+    kinds += "networkpolicy,job,lease,placementslice,clusterrole,clusterrolebinding"
+    assert release.names(kinds, "app.kubernetes.io/name=tenantry") == set()
+    assert release.names("secret,configmap,lease,placementslice") == set()
     assert release.names("crd") == CRDS
-    assert plane.kubectl("get", "tenantmodels", "--output=name") == "tenantmodel.tenantry.dev/acme\n"
+    assert plane.kubectl("get", "tenantmodels", "--output=name") == f"{MODELS}/acme\n"
