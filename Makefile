@@ -3,6 +3,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PACKAGES := core/tenantry_core operator/tenantry_operator router/tenantry_router predictor/tenantry_predictor cli/tenantry
+# Python by their first line, not by their name.
+SCRIPTS := deploy/images/build
+COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 --quiet
 UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 
 .DEFAULT_GOAL := help
@@ -30,9 +33,9 @@ programs: $(INSTALLED)
 	@$(PYTHON) tests/cluster/build.py
 
 check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog and chart
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy $(PACKAGES) tests benchmarks scripts
+	$(VENV)/bin/ruff check . $(SCRIPTS)
+	$(VENV)/bin/ruff format --check . $(SCRIPTS)
+	$(VENV)/bin/mypy $(PACKAGES) tests benchmarks scripts $(SCRIPTS)
 	$(VENV)/bin/lint-imports
 	$(PYTHON) scripts/check_release.py
 	@$(PYTHON) tests/cluster/build.py --chart
@@ -50,9 +53,11 @@ bench: $(INSTALLED) programs ## Each claim about speed, measured beside a peer
 	$(PYTHON) benchmarks/warm.py
 	PYTHONPATH=tests $(PYTHON) benchmarks/control_plane.py
 
-lock: $(UV) ## Bring requirements.lock in line with pyproject.toml
-	$(UV) pip compile pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
-	  --no-header --universal --python-version 3.11 --quiet -o requirements.lock
+lock: $(UV) ## Bring requirements.lock and the images' locks in line with pyproject.toml
+	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements.lock
+	for part in operator router predictor; do \
+	  $(COMPILE) pyproject.toml --extra $$part -c requirements.lock --no-annotate -o deploy/images/$$part.lock || exit; done
+	echo hatchling | $(COMPILE) - -c requirements.lock --no-annotate -o deploy/images/builder.lock
 
 $(VENV)/bin/uv: | $(INSTALLED)
 	$(PYTHON) -m pip install --quiet uv

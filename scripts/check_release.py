@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "deploy" / "images"
 
 
 def direct_requirements(pyproject: dict[str, Any]) -> Iterator[Requirement]:
@@ -38,16 +39,48 @@ def locked_versions(lock: str) -> dict[str, list[str]]:
     return versions
 
 
-def complaints() -> Iterator[str]:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lock = (ROOT / "requirements.lock").read_text()
+def extra_requirements(pyproject: dict[str, Any], extra: str) -> Iterator[Requirement]:
+    """What the project asks for with one extra, and with those that it includes."""
+    project = pyproject["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"][extra]]:
+        requirement = Requirement(text)
+        if requirement.name == project["name"]:
+            for included in requirement.extras:
+                yield from extra_requirements(pyproject, included)
+        else:
+            yield requirement
+
+
+def pins(lock: str) -> dict[str, frozenset[str]]:
+    """The hashes of each name==version."""
+    blocks = re.findall(r"^(\S+==[^\s;\\]+)(.*(?:\n .*)*)", lock, flags=re.MULTILINE)
+    return {pin: frozenset(re.findall(r"sha256:(\w+)", rest)) for pin, rest in blocks}
+
+
+def unsatisfied(requirements: Iterable[Requirement], lock: str) -> Iterator[Requirement]:
     locked = locked_versions(lock)
-    for requirement in direct_requirements(pyproject):
+    for requirement in requirements:
         versions = locked.get(canonicalize_name(requirement.name), [])
         if not any(requirement.specifier.contains(version, prereleases=True) for version in versions):
-            yield f"requirements.lock does not satisfy {requirement}: run make lock"
+            yield requirement
+
+
+def lock_complaints(pyproject: dict[str, Any]) -> Iterator[str]:
+    lock = (ROOT / "requirements.lock").read_text()
+    for requirement in unsatisfied(direct_requirements(pyproject), lock):
+        yield f"requirements.lock does not satisfy {requirement}: run make lock"
     if "://" in lock:
         yield "requirements.lock records an address: run make lock"
+    for part in ("operator", "router", "predictor"):
+        part_lock = (IMAGES / f"{part}.lock").read_text()
+        for requirement in unsatisfied(extra_requirements(pyproject, part), part_lock):
+            yield f"deploy/images/{part}.lock does not satisfy {requirement}: run make lock"
+    for path in sorted(IMAGES.glob("*.lock")):
+        if not pins(path.read_text()).items() <= pins(lock).items():
+            yield f"deploy/images/{path.name} pins what requirements.lock does not: run make lock"
+
+
+def version_complaints(pyproject: dict[str, Any]) -> Iterator[str]:
     version = pyproject["project"]["version"]
     released = re.search(r"^## \[?([0-9][^\s\]]*)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     if released is None or released[1] != version:
@@ -56,10 +89,13 @@ def complaints() -> Iterator[str]:
     for name in ("version", "appVersion"):
         if f"\n{name}: {version}\n" not in chart:
             yield f"Chart.yaml: {name} is not {version}, the version of pyproject.toml"
+    if f"\nARG VERSION={version}\n" not in (IMAGES / "Containerfile").read_text():
+        yield f"deploy/images/Containerfile does not set VERSION to {version}, the version of pyproject.toml"
 
 
 if __name__ == "__main__":
-    found = list(complaints())
+    project_file = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    found = [*lock_complaints(project_file), *version_complaints(project_file)]
     for complaint in found:
         print(complaint, file=sys.stderr)
     sys.exit(1 if found else 0)
