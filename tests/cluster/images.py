@@ -101,7 +101,11 @@ def _digest(source: Path) -> str:
 def _lock(cache: Path) -> Iterator[None]:
     """One build at a time on this machine: they share a store."""
     with (cache / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _report("images are being built already, waiting for that")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
