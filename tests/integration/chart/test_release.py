@@ -120,7 +120,7 @@ def test_a_training_job_may_bring_models_and_no_more(plane: ControlPlane, releas
 )
 def test_a_wrong_value_is_refused_with_its_name(release: Release, values: dict[str, Any], name: str) -> None:
     with pytest.raises(HelmError) as refused:
-        release.upgrade(values)
+        release.template(values)
     assert name in str(refused.value)
 
 
