@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
+from cluster import programs
+from cluster.binaries import require
 from cluster.errors import KubectlError, StartError
 from cluster.node import Node
-from cluster.pauseimage import PAUSE_IMAGE
+from cluster.pauseimage import PAUSE_IMAGE, write_program_image
 
 WEB = f"""
 apiVersion: apps/v1
@@ -153,6 +156,15 @@ def test_image_that_was_not_loaded_is_missing_at_once(node: Node) -> None:
     node.kubectl("delete", "pod", "stranger", "--now")
 
 
+def test_loaded_image_takes_the_place_of_one_with_its_name(node: Node, tmp_path: Path) -> None:
+    name = "tenantry/sample:1"
+    for program in (programs.PAUSE, programs.COREDNS):
+        node.load_image(write_program_image(require(program), name, tmp_path / "sample.tar"))
+    node.kubectl("run", "sample", f"--image={name}", "--restart=Never", "--", "-version")
+    node.kubectl("wait", "pod/sample", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    assert "CoreDNS" in node.kubectl("logs", "sample")
+
+
 def test_service_answers_while_the_api_server_is_away(node: Node) -> None:
     url, pods, containers = cluster_address(node), web_pods(node), started_containers(node)
     node.stop_api_server()
@@ -173,7 +185,7 @@ def test_pods_run_on_while_the_kubelet_is_away(node: Node) -> None:
     assert started_containers(node) > containers
 
 
-def test_second_node_is_refused_in_words(node: Node) -> None:
-    assert node.name
+@pytest.mark.usefixtures("node")
+def test_second_node_is_refused_in_words() -> None:
     with pytest.raises(StartError, match="another node runs on this machine"), Node():
         pass
