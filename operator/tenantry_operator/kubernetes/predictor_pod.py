@@ -83,7 +83,10 @@ def _container(pool: PredictorPool, slot: str, release: Release) -> Manifest:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [mount for _, mount in _mounts(pool, release)],
-        "readinessProbe": _probe("/v2/health/ready", period=1, failures=2),
+        # Routers look for themselves, twice a second: a slot that hangs is out of rotation long before the
+        # kubelet says so. Its verdict costs the slot its warmth, or makes the operator warm it again, so it
+        # comes late: three looks in a row for what may be a busy moment, a minute for what is surely dead.
+        "readinessProbe": _probe("/v2/health/ready", period=1, failures=3),
         "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
         "startupProbe": _probe("/v2/health/live", period=1, failures=60),
     }

@@ -56,8 +56,7 @@ async def run(settings: Settings) -> None:
     _stop_on_signals(stop)
     api = Api(ApiClient(await load_configuration()))
     try:
-        if await _unless(stop, _served(api)):
-            await _unless(stop, _Operator(settings, api, stop).run())
+        await _unless(stop, _Operator(settings, api, stop).run())
     finally:
         await api.close()
 
@@ -76,9 +75,11 @@ class _Operator:
         self._health = Health(self._feed, self._state)
 
     async def run(self) -> None:
+        """The kubelet is answered from the start: that the API server is away is no reason to be killed."""
         port = self._settings.metrics_port
         server = await self._health.serve(port) if port is not None else None
         try:
+            await _served(self._api)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
                 group.create_task(self._feed.compare())
@@ -174,15 +175,13 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Does the work unless it is stopped meanwhile; whether it came to its end."""
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work unless it is stopped meanwhile."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
-            return True
-        return False
     finally:
         await _cancel(working, stopping)
 
