@@ -21,6 +21,7 @@ from integration.waiting import wait_for
 from metrics_guide import PARTS, Documented, documented
 
 Expositions = dict[str, list[str]]
+STATES = ("ready", "lost", "leaving")
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,43 @@ def test_nobody_is_named_but_tenants(expositions: Expositions) -> None:
     every = "".join(text for texts in expositions.values() for text in texts)
     assert 'tenant="served"' in every
     assert not re.search(r'"default\.(served|lost)"|served:\d|nothing\.onnx', every)
+
+
+def test_the_operator_tells_how_models_and_slots_are(expositions: Expositions) -> None:
+    [text] = expositions["Operator"]
+    told = samples(text)
+    assert told['tenantry_operator_models{ready="True",reason="Probed"}'] == 1
+    assert told['tenantry_operator_models{ready="False",reason="ArtifactNotFound"}'] == 1
+    slots = {state: told[f'tenantry_operator_slots{{pool="default",state="{state}"}}'] for state in STATES}
+    assert slots == {"ready": 2, "lost": 0, "leaving": 0}
+    assert (told["tenantry_operator_leading"], told["tenantry_operator_connected"]) == (1, 1)
+    assert told['tenantry_operator_writes_total{kind="slice",outcome="written"}'] >= 1
+    assert told["tenantry_operator_applied_timestamp_seconds"] > told["process_start_time_seconds"]
+
+
+def test_predictors_tell_where_models_came_from_and_why_loads_failed(expositions: Expositions) -> None:
+    every = [samples(text) for text in expositions["Predictor"]]
+
+    def total(name: str) -> float:
+        return sum(told.get(name, 0.0) for told in every)
+
+    assert total("tenantry_predictor_models") == 2  # one model, on both slots
+    assert total('tenantry_predictor_load_seconds_count{origin="miss"}') == 2
+    assert total('tenantry_predictor_load_failures_total{reason="ArtifactNotFound"}') >= 1
+    assert total('tenantry_predictor_errors_total{status="422",tenant="served"}') == 20
+    assert total("tenantry_predictor_disk_bytes") > 0
+    assert total("tenantry_predictor_busy_seconds_total") > 0
+
+
+def test_a_router_tells_which_slots_it_may_use(expositions: Expositions) -> None:
+    whole, alone = map(samples, expositions["Router"])
+    assert whole['tenantry_router_slots{pool="default",state="available"}'] == 2
+    assert alone['tenantry_router_slots{pool="default",state="ejected"}'] == 1
+    assert whole['tenantry_router_problems_total{reason="InputMismatch",status="422"}'] == 20
+    assert alone['tenantry_router_problems_total{reason="Unreachable",status="503"}'] >= 1
+
+
+def samples(text: str) -> dict[str, float]:
+    """By name and labels, as they are written."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
