@@ -1,7 +1,7 @@
 """Checks alerts and dashboard: they parse, alerts are tested and have a runbook, their metrics exist.
 
 What exists is what docs/operations.md lists; tests/integration/operator/test_metrics.py holds that against
-running programs. Needs promtool (`python tests/cluster/build.py --chart`).
+running programs. Needs the programs of `python tests/cluster/build.py --chart`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from cluster.binaries import require
 from cluster.errors import ClusterError
-from cluster.programs import PROMTOOL
+from cluster.programs import HELM, PROMTOOL, Program
 from metrics_guide import GUIDE, PARTS, documented
 
 ROOT = Path(__file__).resolve().parents[1]
-RULES = sorted((ROOT / "deploy/helm/tenantry/rules").glob("*.yaml"))
+CHART = ROOT / "deploy/helm/tenantry"
+RULES = sorted((CHART / "rules").glob("*.yaml"))
 RULE_TESTS = sorted((ROOT / "tests/rules").glob("*.yaml"))
-DASHBOARD = ROOT / "deploy/helm/tenantry/dashboards/tenantry.json"
+DASHBOARD = CHART / "dashboards/tenantry.json"
 
 TARGET_LABELS = frozenset({"namespace", "pod", "instance", "pool", "slot"})
 """What scraping adds."""
@@ -43,8 +45,8 @@ class Wrong(Exception):
 
 
 def check_rules() -> str:
-    _promtool("check", "rules", *map(str, RULES))
-    _promtool("test", "rules", *map(str, RULE_TESTS))
+    _run(PROMTOOL, "check", "rules", *map(str, RULES))
+    _run(PROMTOOL, "test", "rules", *map(str, RULE_TESTS))
     tested = {
         case["alertname"]
         for path in RULE_TESTS
@@ -73,14 +75,25 @@ def check_runbooks() -> str:
     return "each has its section in docs/operations.md"
 
 
+def check_examples() -> str:
+    """What the guide tells to copy: values for the chart, and a scrape configuration."""
+    values, scraping = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    with _file(values) as path:
+        rendered = _run(HELM, "template", "tenantry", str(CHART), f"--values={path}")
+    kinds = re.findall(r"^kind: ((?:Service|Pod)Monitor|PrometheusRule)$", rendered, re.MULTILINE)
+    if sorted(kinds) != ["PodMonitor", "PrometheusRule", "ServiceMonitor", "ServiceMonitor"]:
+        raise Wrong(f"the values of docs/operations.md make {kinds}")
+    with _file(scraping) as path:
+        _run(PROMTOOL, "check", "config", path)
+    return "the examples of docs/operations.md are valid"
+
+
 def check_expressions() -> str:
     """Every expression parses, and names only metrics and labels that exist."""
     dashboard = dict(_dashboard_expressions(json.loads(DASHBOARD.read_text())))
     rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(dashboard.values())]
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
-        file.flush()
-        _promtool("check", "rules", "--lint=none", file.name)
+    with _file(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]})) as path:
+        _run(PROMTOOL, "check", "rules", "--lint=none", path)
     recorded = {rule["record"] for rule in _rules() if "record" in rule}
     every = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in _rules()]
     for where, expr in [*every, *dashboard.items()]:
@@ -127,15 +140,24 @@ def _rules() -> Iterator[dict[str, Any]]:
             yield from group["rules"]
 
 
-def _promtool(*arguments: str) -> None:
-    answer = subprocess.run(
-        [require(PROMTOOL), *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
+@contextmanager
+def _file(content: str) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(content)
+        file.flush()
+        yield file.name
+
+
+def _run(program: Program, *arguments: str) -> str:
+    """Its output. Raises Wrong with it where the program is not content."""
+    command = [str(require(program)), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if answer.returncode != 0:
-        raise Wrong(f"promtool {' '.join(arguments[:2])}:\n{answer.stdout}{answer.stderr}")
+        raise Wrong(f"{program.name} {' '.join(arguments[:2])}:\n{answer.stdout}{answer.stderr}")
+    return answer.stdout
 
 
-CHECKS: tuple[Callable[[], str], ...] = (check_rules, check_runbooks, check_expressions)
+CHECKS: tuple[Callable[[], str], ...] = (check_rules, check_runbooks, check_examples, check_expressions)
 
 
 def main() -> int:
