@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tarfile
 from pathlib import Path
 
@@ -57,17 +56,20 @@ class Containerd:
     def load(self, archive: Path) -> None:
         """Takes in the images of a docker-archive, unless it has them from an earlier run."""
         names, digest = _describe(archive)
-        there = self._ctr("images", "list", "--quiet", f"labels.{_MARK}=={digest}").split()
-        # containerd puts the registry in front that the name leaves out.
-        if all(any(f"/{image}".endswith(f"/{name}") for image in there) for name in names):
+        if len(self._find(names, f"labels.{_MARK}=={digest}")) == len(names):
             return
-        answer = self._ctr("images", "import", str(archive), seconds=_IMPORT_SECONDS)
-        for image in re.findall(r"^unpacking (\S+)", answer, re.MULTILINE):
+        self._ctr("images", "import", str(archive), seconds=_IMPORT_SECONDS)
+        for image in self._find(names):
             self._ctr("images", "label", image, f"{_MARK}={digest}")
 
     def tag(self, image: str, other: str) -> None:
         """Gives an image another name beside its own; both as Kubernetes writes them."""
         self._ctr("images", "tag", "--force", f"docker.io/{image}", f"docker.io/{other}")
+
+    def _find(self, names: list[str], *filters: str) -> list[str]:
+        """The images that go by these names; containerd puts in front what a name leaves out."""
+        images = self._ctr("images", "list", "--quiet", *filters).split()
+        return [image for image in images if any(f"/{image}".endswith(f"/{name}") for name in names)]
 
     def _forget_containers(self) -> bool:
         """Whether there were any."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ _BASE = (
     "trixie",
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNFINISHED = ".build-"
 _KEPT = 2
 """Sets of archives that stay in the cache: each takes a gigabyte."""
 
@@ -66,10 +67,10 @@ def images() -> Images:
         # A copy, because the source may change while it is built.
         source = _copy_source(Path(scratch) / "source")
         directory = cache / f"archives-{_digest(source)}"
-        with _lock(cache):
+        with _locked(cache) as lock:
             if not directory.exists():
                 _check_machine()
-                _build(source, directory, _environment(cache / "store", Path(scratch)))
+                _Builder(cache, Path(scratch), lock).build(source, directory)
             os.utime(directory)
             _forget_old(cache)
     return Images(_tag(), *(directory / f"{name}.tar" for name in (*_PARTS, "successor")))
@@ -98,15 +99,17 @@ def _digest(source: Path) -> str:
 
 
 @contextmanager
-def _lock(cache: Path) -> Iterator[None]:
-    """One build at a time on this machine: they share a store."""
+def _locked(cache: Path) -> Iterator[int]:
+    """One build at a time on this machine. The lock's descriptor is for the programs that a build starts:
+    when a build is killed, the next one waits for what they still do.
+    """
     with (cache / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             _report("images are being built already, waiting for that")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
 def _check_machine() -> None:
@@ -120,62 +123,79 @@ def _check_machine() -> None:
         raise BuildError("building images needs root: an image's files have owners of their own")
 
 
-def _environment(store: Path, scratch: Path) -> dict[str, str]:
-    """For a buildah with a store of its own."""
-    settings = scratch / "storage.conf"
-    settings.write_text(f'[storage]\ndriver="overlay"\ngraphroot="{store}"\nrunroot="{scratch}/run"\n')
-    # The usual isolation sets up networks, and leaves them behind.
-    return os.environ | {"CONTAINERS_STORAGE_CONF": str(settings), "BUILDAH_ISOLATION": "chroot"}
+class _Builder:
+    """buildah with a store of its own, in the cache."""
 
+    def __init__(self, cache: Path, scratch: Path, lock: int) -> None:
+        self._cache = cache
+        self._lock = lock
+        settings = scratch / "storage.conf"
+        settings.write_text(
+            f'[storage]\ndriver="overlay"\ngraphroot="{cache}/store"\nrunroot="{scratch}/run"\n'
+        )
+        # The usual isolation sets up networks, and leaves them behind.
+        self._environment = os.environ | {
+            "CONTAINERS_STORAGE_CONF": str(settings),
+            "BUILDAH_ISOLATION": "chroot",
+        }
 
-def _build(source: Path, directory: Path, environment: Mapping[str, str]) -> None:
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".build-") as scratch:
-        # What an interrupted build left behind.
-        _run(["buildah", "rm", "--all"], environment)
-        base = _make_base(Path(scratch) / "base.tar", environment)
-        _report("building the images: seconds, or some minutes where a package changed")
-        archives = Path(scratch) / "archives"
-        build = [str(source / "deploy" / "images" / "build"), "--engine=buildah"]
-        _run([*build, f"--base={base}", f"--archive={archives}"], environment)
-        _make_successor(f"tenantry/predictor:{_tag()}", archives / "successor.tar", environment)
-        # Moved as a whole: what is there is complete.
-        archives.rename(directory)
+    def build(self, source: Path, archives: Path) -> None:
+        """Writes an archive of each image into a folder that is there only when all are complete."""
+        self._tidy()
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix=_UNFINISHED) as scratch:
+            base = self._make_base(Path(scratch) / "base.tar")
+            _report("building the images: seconds, or some minutes where a package changed")
+            unfinished = Path(scratch) / "archives"
+            script = str(source / "deploy" / "images" / "build")
+            self._run(script, "--engine=buildah", f"--base={base}", f"--archive={unfinished}")
+            self._make_successor(f"tenantry/predictor:{_tag()}", unfinished / "successor.tar")
+            unfinished.rename(archives)
 
+    def _tidy(self) -> None:
+        """Removes what a build that was killed has left."""
+        self._run("buildah", "rm", "--all")
+        for path in self._cache.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(path)
 
-def _make_base(tree: Path, environment: Mapping[str, str]) -> str:
-    """The name of the base image, which is made unless the store has it."""
-    name = f"localhost/python:{hashlib.sha256(repr(_BASE).encode()).hexdigest()[:12]}"
-    if name not in _run(["buildah", "images", "--format={{.Name}}:{{.Tag}}"], environment).split():
-        _report("making the base image from Debian's packages: about a minute")
-        _run([*_BASE, str(tree)], environment)
-        container = _run(["buildah", "from", "scratch"], environment).strip()
-        _run(["buildah", "add", "--quiet", container, str(tree), "/"], environment)
-        _run(["buildah", "config", f"--env=PATH={_PATH}", container], environment)
-        _run(["buildah", "commit", "--quiet", "--rm", container, name], environment)
-    return name
+    def _make_base(self, tree: Path) -> str:
+        """The name of the base image, which is made unless the store has it."""
+        name = f"localhost/python:{hashlib.sha256(repr(_BASE).encode()).hexdigest()[:12]}"
+        if name not in self._run("buildah", "images", "--format={{.Name}}:{{.Tag}}").split():
+            _report("making the base image from Debian's packages: about a minute")
+            self._run(*_BASE, str(tree))
+            container = self._run("buildah", "from", "scratch").strip()
+            self._run("buildah", "add", "--quiet", container, str(tree), "/")
+            self._run("buildah", "config", f"--env=PATH={_PATH}", container)
+            self._run("buildah", "commit", "--quiet", "--rm", container, name)
+        return name
 
+    def _make_successor(self, image: str, archive: Path) -> None:
+        """The same layers under another label, and so another image."""
+        container = self._run("buildah", "from", f"localhost/{image}").strip()
+        self._run("buildah", "config", "--label=successor=true", container)
+        name = f"{image}-next"
+        self._run("buildah", "commit", "--quiet", "--rm", "--format=docker", container, name)
+        self._run("buildah", "push", "--quiet", name, f"docker-archive:{archive}:{name}")
 
-def _make_successor(image: str, archive: Path, environment: Mapping[str, str]) -> None:
-    """The same layers under another label, and so another image."""
-    container = _run(["buildah", "from", f"localhost/{image}"], environment).strip()
-    _run(["buildah", "config", "--label=successor=true", container], environment)
-    name = f"{image}-next"
-    _run(["buildah", "commit", "--quiet", "--rm", "--format=docker", container, name], environment)
-    _run(["buildah", "push", "--quiet", name, f"docker-archive:{archive}:{name}"], environment)
+    def _run(self, *command: str) -> str:
+        answer = subprocess.run(
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(self._lock,),
+        )
+        if answer.returncode != 0:
+            last_lines = "\n".join((answer.stdout + answer.stderr).splitlines()[-10:])
+            raise BuildError(f"{Path(command[0]).name} ended with {answer.returncode}:\n{last_lines}")
+        return answer.stdout
 
 
 def _forget_old(cache: Path) -> None:
     newest_first = sorted(cache.glob("archives-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for directory in newest_first[_KEPT:]:
         shutil.rmtree(directory)
-
-
-def _run(command: list[str], environment: Mapping[str, str]) -> str:
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        last_lines = "\n".join((answer.stdout + answer.stderr).splitlines()[-10:])
-        raise BuildError(f"{Path(command[0]).name} ended with {answer.returncode}:\n{last_lines}")
-    return answer.stdout
 
 
 def _report(line: str) -> None:
