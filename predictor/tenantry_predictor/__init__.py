@@ -1,1 +1,6 @@
 """A plain inference server: a request names its model, version and artifact; it is loaded on demand."""
+
+import os
+
+# ONNX Runtime tells its makers about the models it loads, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
