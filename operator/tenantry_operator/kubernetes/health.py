@@ -19,7 +19,8 @@ from tenantry_operator.reconciling.state import ObservedState
 STALLED_AFTER = 120.0
 """Seconds for which watches may miss what listings show, before a restart is better."""
 
-disable_created_metrics()  # a series more for each counter, which says what process_start_time_seconds says
+# A series more for each counter, which would say what process_start_time_seconds says.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _BUILD_INFO = Gauge("tenantry_build_info", "Always 1; the label tells the version.", ["version"])
 _BUILD_INFO.labels(VERSION).set(1)
 
