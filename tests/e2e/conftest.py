@@ -16,10 +16,17 @@ from e2e.flights import Tenant, train_tenants
 from e2e.installation import TENANTS, Installation
 
 Note = Callable[[str], None]
+SECONDS = 900
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[KEY] = Figures()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of them waits for the images and for the whole set-up."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+import yaml
 
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, TENANTS, Installation
@@ -84,6 +83,6 @@ def test_the_command_acts_on_the_cluster(installation: Installation) -> None:
     rows = installation.node.directory / "rows.json"
     rows.write_bytes(tenant.body)
     assert tenant.is_right(installation.tenantry("predict", tenant.name, "-f", str(rows)).encode())
-    explained = json.loads(installation.tenantry("explain", tenant.name))
+    explained = yaml.safe_load(installation.tenantry("explain", tenant.name))
     assert explained["model"] == f"default.{tenant.name}"
     assert explained["slot"] in installation.placement()[f"default.{tenant.name}"]
