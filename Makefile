@@ -9,10 +9,10 @@ COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --
 UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test unit programs check chart wheel bench lock clean
+.PHONY: help venv run test e2e unit programs check chart wheel bench lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 15
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/' | expand -t 15
 
 venv: $(INSTALLED) ## Make or update the virtual environment from requirements.lock
 
@@ -25,6 +25,11 @@ run: $(INSTALLED) ## Train a model per tenant, serve them all on this machine, g
 
 test: $(INSTALLED) programs ## Run all tests: unit, and integration against real parts (no root needed)
 	$(PYTHON) -m pytest
+
+e2e: $(INSTALLED) ## Run the end-to-end tests: images, chart and faults on a real node (as root)
+	@$(PYTHON) tests/cluster/build.py --node
+	@$(PYTHON) tests/cluster/images.py
+	$(PYTHON) -m pytest tests/e2e
 
 unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 	$(PYTHON) -m pytest tests/unit
