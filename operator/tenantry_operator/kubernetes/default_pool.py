@@ -61,8 +61,8 @@ async def _apply(api: Api, spec: Mapping[str, Any]) -> Event | None:
 
 
 def _kept(uid: str, holders: Mapping[str, str]) -> Event:
-    fields = ", ".join(f"{path.removeprefix('.')} (by {holder})" for path, holder in sorted(holders.items()))
-    message = f"The chart's defaultPool.spec differs from what was set since, which is kept: {fields}."
+    fields = ", ".join(f"{path.removeprefix('.')} (set by {who})" for path, who in sorted(holders.items()))
+    message = f"kept as it was set since, though the chart's defaultPool.spec says otherwise: {fields}"
     return Event("PredictorPool", NAME, "", uid, "Normal", "FieldsKept", message)
 
 

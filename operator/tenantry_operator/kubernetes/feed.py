@@ -121,6 +121,7 @@ class Feed:
                 self._set_touch("")
             except (Unreachable, Refused) as error:
                 due = 0.0
+                self.behind_since = None  # nothing tells now
                 self._set_touch(str(error))
             await asyncio.sleep(min(TOUCH_INTERVAL, max(CATCH_UP_INTERVAL, due - time.monotonic())))
 

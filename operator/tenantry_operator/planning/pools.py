@@ -35,12 +35,13 @@ def _ready(world: World, pool: PredictorPool) -> Condition:
     """Whether every slot that is asked for answers."""
     asked = pool.slot_names()
     missing = sorted(name for name in asked if name not in world.slots or not world.slots[name].ready)
+    ready = f"{len(asked) - len(missing)} of {len(asked)} slots are ready"
     named = ", ".join(missing[:5]) + (" and more" if len(missing) > 5 else "")
     condition = Condition(
         type="Ready",
         status="False" if missing else "True",
         reason="SlotsMissing" if missing else "AllSlotsReady",
-        message=f"not ready: {named}" if missing else f"{len(asked)} of {len(asked)} slots are ready",
+        message=f"{ready}; not ready: {named}" if missing else ready,
         observed_generation=pool.metadata.generation,
     )
     before = next((c for c in pool.status.conditions if c.type == "Ready"), None)

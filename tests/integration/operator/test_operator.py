@@ -103,15 +103,19 @@ def test_many_models_at_once(installation: Installation) -> None:
 
 
 @pytest.mark.slow
-def test_of_two_operators_one_leads_and_the_other_takes_over(plane: ControlPlane, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "seconds"), [("terminate", 10), ("stop", 30)])
+def test_of_two_operators_one_leads_and_the_other_takes_over(
+    plane: ControlPlane, tmp_path: Path, ending: str, seconds: float
+) -> None:
+    """One that is told to end gives its Lease up; that of one which is killed has to run out."""
     first, second = (operator(plane, tmp_path, name) for name in ("first", "second"))
     try:
         first.start()
         wait_for(lambda: first.state() == "leading", START_SECONDS, "the first leads")
         second.start()
         wait_for(lambda: second.state() == "standing by", START_SECONDS, "the second waits")
-        first.process.terminate()
-        wait_for(lambda: second.state() == "leading", 10, "the second leads")
+        getattr(first.process, ending)()
+        wait_for(lambda: second.state() == "leading", seconds, "the second leads")
         wait_for(lambda: not first.process.is_running, 10, "the first has ended")
     finally:
         first.process.stop()
@@ -140,12 +144,13 @@ def operator(plane: ControlPlane, directory: Path, name: str) -> Operator:
 
 
 def test_an_unreachable_api_server_is_named_and_tried_again(tmp_path: Path, plane: ControlPlane) -> None:
-    [port] = free_ports(1)
+    """For as long as it takes: the kubelet is told that all is well with the process."""
+    port, own = free_ports(2)
     config = plane.kubeconfig.read_text().replace(plane.url, f"https://127.0.0.1:{port}")
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(config)
     log = tmp_path / "log"
-    command = [sys.executable, "-m", "tenantry_operator", "--namespace=default"]
+    command = [sys.executable, "-m", "tenantry_operator", "--namespace=default", f"--metrics-port={own}"]
     process = Process(command, log, KUBECONFIG=str(kubeconfig))
     process.start()
     try:
@@ -153,6 +158,8 @@ def test_an_unreachable_api_server_is_named_and_tried_again(tmp_path: Path, plan
             lambda: lines if len(lines := log.read_text().splitlines()) >= 2 else None, 30, "it says so twice"
         )
         assert all("cannot reach the API server, trying again" in line for line in said)
+        assert httpx.get(f"http://127.0.0.1:{own}/livez", trust_env=False).is_success
+        assert httpx.get(f"http://127.0.0.1:{own}/readyz", trust_env=False).status_code == 503
         process.terminate()
         wait_for(lambda: not process.is_running, 5, "it ends when asked to")
         assert "Traceback" not in log.read_text()

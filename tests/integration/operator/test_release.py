@@ -119,8 +119,8 @@ def test_what_was_scaled_or_edited_since_stays(release: Release, plane: ControlP
         assert [(e["name"], e["value"]) for e in spec["template"]["env"]] == [("A", "new"), ("B", "user")]
         assert spec["template"]["nodeSelector"] == {"a.b/c": "user"}
     note = wait_for(release.notes, SECONDS, "an Event says so")[0]
-    assert "spec.replicas (by kubectl)" in note
-    assert 'spec.template.env[name="B"].value (by kubectl-patch)' in note
+    assert "spec.replicas (set by kubectl)" in note
+    assert 'spec.template.env[name="B"].value (set by kubectl-patch)' in note
 
 
 def test_a_pool_that_users_made_is_theirs(release: Release) -> None:
