@@ -59,6 +59,13 @@ class Release:
         where = [f"--namespace={NAMESPACE}", f"--selector={selector}"]
         return set(self._plane.kubectl("get", kinds, *where, "--output=name").split())
 
+    def left(self) -> set[str]:
+        """`kind/name` of what is there of the release but for definitions; what has no labels is all ours."""
+        kinds = "deployment,service,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,"
+        kinds += "poddisruptionbudget,networkpolicy,job"
+        unlabelled = self.names("secret,configmap,lease,placementslice")
+        return unlabelled | self.names(kinds, "app.kubernetes.io/name=tenantry")
+
     def admit(self, template: Manifest) -> None:
         """Has the API server judge a pod of this template. Raises KubectlError where it is refused."""
         pod = {

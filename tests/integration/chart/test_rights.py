@@ -102,8 +102,7 @@ def test_uninstalling_takes_what_the_operator_made(
     running.operator.terminate()
     wait_for(lambda: not running.operator.is_running, 10, "the operator has ended, as its pod would")
     uninstall(plane, release)
-    kinds = "deployment,service,secret,serviceaccount,role,rolebinding,poddisruptionbudget,"
-    assert release.names(f"{kinds}networkpolicy,job,lease,placementslice,configmap") == set()
+    assert release.left() == set()
     assert plane.kubectl("get", "predictorpools,tenantmodels", "--output=name").split() == [
         # To scale it was no edit: the pool was still the operator's.
         "tenantmodel.tenantry.dev/acme"
