@@ -29,7 +29,7 @@ test: $(INSTALLED) programs ## Run all tests: unit, and integration against real
 e2e: $(INSTALLED) ## Run the end-to-end tests: images, chart and faults on a real node (as root)
 	@$(PYTHON) tests/cluster/build.py --node
 	@$(PYTHON) tests/cluster/images.py
-	$(PYTHON) -m pytest tests/e2e
+	$(PYTHON) -m pytest tests/node tests/e2e
 
 unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 	$(PYTHON) -m pytest tests/unit
