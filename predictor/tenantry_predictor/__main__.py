@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ready-after",
         type=_seconds,
         default=30.0,
-        help="seconds after which it is ready unasked; 0: at once",
+        help="seconds after the last load that was asked for after which it is ready unasked; 0: at once",
     )
     parser.add_argument(
         "--drain",

@@ -142,11 +142,14 @@ def _add_repository(app: FastAPI, slot: Slot) -> None:
     )
     async def load(model: str, request: Request) -> Response:
         asked = await _read(request, wire.LoadRequest)
+        slot.expect_loads()
         try:
             source = slot.references.from_load(model, asked)
             report = await slot.plane.load(source, pinned=asked.pinned, verify=asked.verify)
         except LoadError as error:
             raise Problem(503, error.message, reason=error.reason, retry_after=1) from error
+        finally:
+            slot.expect_loads()
         return _json(report)
 
     @app.post(

@@ -42,7 +42,7 @@ class Settings:
     s3_region: str = ""
     tokens: TokenFile | None = None
     ready_after: float = 30.0
-    """Seconds after which it turns ready by itself."""
+    """Seconds after its start or the last load that was asked for, after which it turns ready by itself."""
 
 
 class Slot:
@@ -66,6 +66,7 @@ class Slot:
         self.references = References(Policy(settings.prefixes, settings.formats))
         self.tokens = Tokens(settings.tokens)
         self.ready = asyncio.Event()
+        self._patience: asyncio.TimerHandle | None = None
         self.ending = False
         """The process has been told to end; what still comes is answered."""
         self._collectors: tuple[Collector, ...] = (
@@ -75,7 +76,7 @@ class Slot:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        timer = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
+        self.expect_loads()
         if not self.settings.ready_after:
             self.ready.set()
         for collector in self._collectors:
@@ -89,9 +90,16 @@ class Slot:
                 rereading.cancel()
             for collector in self._collectors:
                 REGISTRY.unregister(collector)
-            timer.cancel()
+            if self._patience:
+                self._patience.cancel()
             self.plane.close()
             self.runtimes.close()
+
+    def expect_loads(self) -> None:
+        """Whoever warms it is at work: the time after which it turns ready by itself begins anew."""
+        if self._patience:
+            self._patience.cancel()
+        self._patience = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
 
     def is_ready(self) -> bool:
         return self.ready.is_set() and not self.ending

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,6 +125,17 @@ def test_ready_when_told(tmp_path: Path) -> None:
 def test_ready_by_itself_after_a_time(tmp_path: Path) -> None:
     with PredictorProcess(tmp_path, "--ready-after", "0.5") as predictor:
         wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 5, "ready by itself")
+
+
+def test_it_waits_for_whoever_warms_it(tmp_path: Path, models_folder: Path, put: Put) -> None:
+    named = put(graphs.linear([1, 2]))
+    flags = ("--prefix", f"file://{models_folder}/", "--ready-after", "2")
+    with PredictorProcess(tmp_path, *flags) as predictor:
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            predictor.load(named).raise_for_status()
+            assert predictor.http.get("/v2/health/ready").status_code == 503
+        wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 10, "nobody warms it")
 
 
 def test_tokens(tmp_path: Path) -> None:
