@@ -45,10 +45,8 @@ def expected() -> dict[Path, str]:
 def out_of_date() -> list[Path]:
     """Files that are not as expected, and those that do not belong."""
     files = expected()
-    surplus = set((CHART / "files/crds").iterdir()) - files.keys()
-    return [path for path, text in files.items() if not path.is_file() or path.read_text() != text] + [
-        *surplus
-    ]
+    late = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+    return late + sorted(set((CHART / "files/crds").iterdir()) - files.keys())
 
 
 def _pool_spec() -> Schema:
