@@ -16,6 +16,7 @@ NAME = "default"
 
 _PATH = f"/apis/{API_VERSION}/predictorpools/{NAME}"
 _RETRY_SECONDS = 2.0
+_SERVER_ERROR = 500
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +29,18 @@ def is_wanted(pools: Mapping[str, PredictorPool]) -> bool:
 
 
 async def apply_default_pool(api: Api, spec: Mapping[str, Any]) -> Event | None:
-    """Tries until the API server answers. Gives an Event about fields that somebody else has set, if any."""
+    """Tries until it is taken or refused. Gives an Event about fields that somebody else has set, if any."""
     while True:
         try:
             kept = await _apply(api, spec)
-        except Unreachable:
-            await asyncio.sleep(_RETRY_SECONDS)
-        except Refused as error:
+        except (Refused, Unreachable) as error:
             logger.error("the PredictorPool %s could not be applied: %s", NAME, error)
-            return None
+            if isinstance(error, Refused) and error.status < _SERVER_ERROR:
+                return None
         else:
             logger.info("applied the PredictorPool %s", NAME)
             return kept
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _apply(api: Api, spec: Mapping[str, Any]) -> Event | None:

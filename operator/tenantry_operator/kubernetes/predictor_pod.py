@@ -88,7 +88,7 @@ def _container(pool: PredictorPool, slot: str, release: Release) -> Manifest:
         # comes late: three looks in a row for what may be a busy moment, a minute for what is surely dead.
         "readinessProbe": _probe("/v2/health/ready", period=1, failures=3),
         "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
-        "startupProbe": _probe("/v2/health/live", period=1, failures=60),
+        "startupProbe": _probe("/v2/health/live", period=1, failures=120),
     }
     return container | ({"imagePullPolicy": release.pull_policy} if release.pull_policy else {})
 
