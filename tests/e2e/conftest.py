@@ -14,6 +14,7 @@ from cluster.pauseimage import write_program_image
 from e2e.figures import KEY, Figures
 from e2e.flights import Tenant, train_tenants
 from e2e.installation import TENANTS, Installation
+from e2e.rest import settle
 
 Note = Callable[[str], None]
 SECONDS = 900
@@ -83,5 +84,5 @@ def release(node: Node, tenants: Sequence[Tenant]) -> Iterator[Installation]:
 @pytest.fixture
 def installation(release: Installation) -> Installation:
     """The same, at rest: whatever a test before has done."""
-    release.settle()
+    settle(release)
     return release

@@ -20,8 +20,7 @@ from cluster.binaries import require
 from cluster.node import Node
 from e2e.flights import Tenant
 from e2e.traffic import Traffic
-from integration.kube import OWN, ApiError, Kube
-from integration.waiting import wait_for
+from integration.kube import OWN, Kube
 from load.target import Target
 from tenantry.demo_models import Trained
 from tenantry.publish import manifest_of, publish_model
@@ -30,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = RELEASE = "tenantry"
 SLOTS = 3
 TENANTS = 50
-SETTLED_SECONDS = 120.0
 Object = dict[str, Any]
 
 _CHART = ROOT / "deploy/helm/tenantry"
@@ -168,45 +166,6 @@ class Installation:
         document: Object = answer.raise_for_status().json()
         return document
 
-    # Coming to rest
-
-    def settle(self) -> None:
-        """Until everything that was asked for is there and nothing is on its way."""
-        wait_for(lambda: self.is_settled(), SETTLED_SECONDS, "the release has come to rest")
-
-    def is_settled(self) -> bool:
-        return not self.unsettled()
-
-    def unsettled(self) -> list[str]:
-        """What is still on its way, each as a few words."""
-        return [*self._unsettled_pods(), *self._unsettled_pool(), *self._unsettled_models()]
-
-    def _unsettled_pods(self) -> Iterator[str]:
-        for deployment in self.items("deployments", "apps/v1"):
-            status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
-            counts = {status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")}
-            if counts != {wanted} or status["observedGeneration"] != deployment["metadata"]["generation"]:
-                yield f"deployment {deployment['metadata']['name']}"
-        for pod in self.items("pods"):
-            if "deletionTimestamp" in pod["metadata"]:
-                yield f"pod {pod['metadata']['name']} is ending"
-
-    def _unsettled_pool(self) -> Iterator[str]:
-        try:
-            pool = self.pool()
-        except ApiError:
-            yield "no pool"
-            return
-        wanted, status = pool["spec"]["replicas"], pool.get("status", {})
-        if {status.get("replicas"), status.get("readyReplicas")} != {wanted}:
-            yield f"pool: {status.get('readyReplicas')} of {wanted} ready"
-
-    def _unsettled_models(self) -> Iterator[str]:
-        slots = self.placement()
-        for name, model in self.models().items():
-            if condition_of(model, "Ready").get("status") != "True" or f"default.{name}" not in slots:
-                yield f"model {name}"
-
     def _run(self, *command: str | Path) -> str:
         answer = subprocess.run(
             command, env=self._environment, capture_output=True, text=True, timeout=600, check=False
@@ -214,16 +173,6 @@ class Installation:
         if answer.returncode != 0:
             raise AssertionError(f"{' '.join(map(str, command))}\n{answer.stdout}\n{answer.stderr}")
         return answer.stdout + answer.stderr
-
-
-def condition_of(model: Object, kind: str) -> Object:
-    """The condition, where it is of the present generation."""
-    for condition in model.get("status", {}).get("conditions", ()):
-        current = condition.get("observedGeneration") == model["metadata"]["generation"]
-        if condition["type"] == kind and current:
-            found: Object = condition
-            return found
-    return {}
 
 
 @contextmanager

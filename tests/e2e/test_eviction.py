@@ -6,6 +6,7 @@ import pytest
 
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, SLOTS, Installation
+from e2e.rest import settle
 from integration.kube import ApiError
 from integration.waiting import wait_for
 
@@ -23,10 +24,10 @@ def test_a_drain_takes_one_predictor_at_a_time(installation: Installation, note:
         with pytest.raises(ApiError) as refusal:
             evict(installation, second)
         installation.kubectl("uncordon", installation.node.name)
-        wait_for(installation.is_settled, 90, "the successor is there")
+        settle(installation, 90)
         evict(installation, second)
         wait_for(lambda: gone(installation, second), 90, "the second is gone")
-        wait_for(installation.is_settled, 90, "its successor is there")
+        settle(installation, 90)
         traffic.go_on(3)
         during = traffic.window(since)
     note(f"before: {before.summary()}")

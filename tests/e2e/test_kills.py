@@ -8,6 +8,7 @@ from typing import Any
 from e2e import processes
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, Installation
+from e2e.rest import settle
 from e2e.traffic import Traffic, Window
 from integration.waiting import wait_for
 
@@ -85,7 +86,7 @@ def killing(installation: Installation, traffic: Traffic, pod: dict[str, Any]) -
         "delete", "pod", name, f"--namespace={NAMESPACE}", "--force", "--grace-period=0", "--wait=false"
     )
     wait_for(lambda: gone(installation, name), 20, f"{name} is gone")
-    wait_for(installation.is_settled, BACK_SECONDS, f"the successor of {name} is there")
+    settle(installation, BACK_SECONDS)
     traffic.go_on(3)
     return traffic.window(since)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from e2e.conftest import Note
 from e2e.flights import answer_of
-from e2e.installation import Installation, condition_of
+from e2e.installation import Installation
+from e2e.rest import is_ready
 from e2e.traffic import part_of
 from integration.waiting import wait_for
 
@@ -40,7 +41,6 @@ def test_a_new_version_under_load_fails_no_request_and_loads_nothing_cold(
 def serve(installation: Installation, digests: dict[str, str]) -> bool:
     models = installation.models()
     return all(
-        models[name]["status"]["active"]["sha256"] == digest
-        and condition_of(models[name], "Ready").get("status") == "True"
+        models[name]["status"]["active"]["sha256"] == digest and is_ready(models[name])
         for name, digest in digests.items()
     )

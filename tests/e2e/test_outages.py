@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from time import perf_counter
 
 from e2e.conftest import Note
 from e2e.flights import answer_of
-from e2e.installation import NAMESPACE, Installation, condition_of
+from e2e.installation import NAMESPACE, Installation
+from e2e.rest import is_ready, settle
 from integration.waiting import wait_for
 
 OUTAGE_SECONDS = float(os.environ.get("TENANTRY_OUTAGE_SECONDS", "30"))
@@ -37,7 +39,7 @@ def test_without_the_kubelet_predictions_go_on(installation: Installation, note:
         installation.node.stop_kubelet()
         during = traffic.go_on(OUTAGE_SECONDS)
         installation.node.start_kubelet()
-        installation.settle()
+        settle(installation)
         after = traffic.go_on(5)
     note(f"{OUTAGE_SECONDS:.0f} s without the kubelet: {during.summary()}")
     for window in (during, after):
@@ -55,7 +57,7 @@ def test_an_operator_that_was_away_moves_nothing(installation: Installation, not
         wait_for(lambda: not installation.items("pods", labelSelector=OPERATOR), 60, "the operator is gone")
         traffic.go_on(OUTAGE_SECONDS)
         scale_operator(installation, 1)
-        installation.settle()
+        settle(installation)
         traffic.go_on(10)  # time to plan
         window = traffic.window(since)
     note(f"{OUTAGE_SECONDS:.0f} s without the operator: {window.summary()}")
@@ -82,8 +84,6 @@ def slice_versions(installation: Installation) -> dict[str, str]:
 
 def change_takes_effect(installation: Installation, began: float) -> float:
     """Applies a new version of one model; seconds until it serves."""
-    from time import perf_counter
-
     tenant = installation.tenants[-1]
     version = tenant.retrained()
     tenant.answers.append(answer_of(version))
@@ -93,8 +93,7 @@ def change_takes_effect(installation: Installation, began: float) -> float:
 
     def serves() -> bool:
         model = installation.models()[tenant.name]
-        ready = condition_of(model, "Ready").get("status") == "True"
-        return ready and bool(model["status"]["active"]["sha256"] == digest)
+        return is_ready(model) and bool(model["status"]["active"]["sha256"] == digest)
 
     wait_for(serves, CONVERGE_SECONDS, f"the new version of {tenant.name} serves")
     return perf_counter() - began

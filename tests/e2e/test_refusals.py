@@ -10,7 +10,8 @@ import pytest
 
 from cluster.errors import KubectlError
 from e2e.conftest import Note
-from e2e.installation import Installation, Object, condition_of
+from e2e.installation import Installation, Object
+from e2e.rest import condition_of
 from integration.waiting import wait_for
 
 NAME = "refused"

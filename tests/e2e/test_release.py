@@ -9,6 +9,7 @@ import pytest
 
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, RELEASE, ROOT, TENANTS, Installation
+from e2e.rest import settle
 from integration.kube import OWN
 from integration.waiting import wait_for
 
@@ -40,7 +41,7 @@ def test_uninstalling_leaves_only_what_is_the_users(installation: Installation, 
     assert pools == (["default"] if edited else [])
     note(f"left: CRDs, {TENANTS} TenantModels, PredictorPools {pools}")
     installation.upgrade()
-    wait_for(installation.is_settled, BACK_SECONDS, "all models serve again")
+    settle(installation, BACK_SECONDS)
     with installation.traffic() as traffic:
         window = traffic.go_on(3)
     assert window.failures == []
@@ -56,12 +57,12 @@ def test_an_upgrade_from_the_chart_before_this_one_fails_no_request(
     archive = subprocess.run(["git", "archive", commits[1], CHART], cwd=ROOT, check=True, capture_output=True)
     subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
     installation.upgrade(chart=tmp_path / CHART)
-    installation.settle()
+    settle(installation)
     with installation.traffic() as traffic:
         since = traffic.now
         traffic.go_on(3)
         installation.upgrade()
-        installation.settle()
+        settle(installation)
         traffic.go_on(3)
         window = traffic.window(since)
     note(f"from the chart of {commits[1][:12]}: {window.summary()}")

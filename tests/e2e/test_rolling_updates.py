@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from e2e.conftest import Note
 from e2e.installation import SLOTS, Installation
+from e2e.rest import settle
 from integration.waiting import wait_for
 
 ROLL_SECONDS = 240.0
@@ -23,7 +24,7 @@ def test_another_image_reaches_every_part_and_fails_no_request(
         since = traffic.now
         installation.upgrade(f"--set=image.tag={NEXT}")
         wait_for(lambda: runs(installation, NEXT), ROLL_SECONDS, "every part runs the other image")
-        wait_for(installation.is_settled, ROLL_SECONDS, "the release has come to rest")
+        settle(installation, ROLL_SECONDS)
         traffic.go_on(3)
         during = traffic.window(since)
     note(f"before: {before.summary()}")
@@ -46,7 +47,7 @@ def test_a_new_token_is_taken_up_without_a_failed_request(installation: Installa
         new, previous = installation.secret("tenantry-token")["token"].split()
         assert (previous, new != old) == (old, True)
         wait_for(lambda: accepted(installation, new), 180, "every predictor accepts the new token")
-        installation.settle()
+        settle(installation)
         traffic.go_on(10)
         window = traffic.window(since)
     note(window.summary())

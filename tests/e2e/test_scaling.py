@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from e2e.conftest import Note
 from e2e.installation import SLOTS, Installation
+from e2e.rest import settle
 from e2e.traffic import Window
 from integration.waiting import wait_for
 
@@ -46,11 +47,8 @@ def test_a_pool_that_grows_and_shrinks_fails_no_request_and_moves_only_what_must
 def scale(installation: Installation, slots: int) -> None:
     """As people do, until it is so."""
     installation.kubectl("scale", "predictorpool/default", f"--replicas={slots}")
-    wait_for(
-        lambda: len(installation.pods("predictor")) == slots and installation.is_settled(),
-        LEFT_SECONDS,
-        f"{slots} predictors, and nothing else on its way",
-    )
+    wait_for(lambda: len(installation.pods("predictor")) == slots, LEFT_SECONDS, f"{slots} predictors")
+    settle(installation)
 
 
 def loads(installation: Installation) -> int:
