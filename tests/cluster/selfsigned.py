@@ -1,4 +1,4 @@
-"""The one certificate that has to be made: the API server shows it to kubelets, who know no tokens of its."""
+"""The one certificate that has to be made: by it kubelets know the API server."""
 
 from __future__ import annotations
 
