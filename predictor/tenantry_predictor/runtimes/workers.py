@@ -80,6 +80,9 @@ class Worker:
         if self._handle >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            # It is our child where the fork server died before it and we are a container's first process.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, self._handle, os.WEXITED)
             os.close(self._handle)
             self._handle = -1
             self._connection.close()
