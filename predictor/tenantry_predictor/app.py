@@ -49,7 +49,7 @@ def build(settings: Settings, metrics: socket.socket | None = None) -> Applicati
     _add_predictions(app, predictions)
     _add_models(app, slot, predictions)
     _add_repository(app, slot)
-    return Application(app, predictions, slot.end)
+    return Application(app, predictions)
 
 
 def _add_health(app: FastAPI, slot: Slot) -> None:
@@ -65,9 +65,7 @@ def _add_health(app: FastAPI, slot: Slot) -> None:
 
     @app.get("/v2/health/ready", summary="Is its share of models warm?")
     async def ready() -> dict[str, bool]:
-        if slot.ending:
-            raise Problem(503, "The predictor has been told to end.", reason="Ending", retry_after=1)
-        if not slot.is_ready():
+        if not slot.ready.is_set():
             raise Problem(503, "The slot is still being warmed.", reason="Warming", retry_after=1)
         return {"ready": True}
 

@@ -67,11 +67,9 @@ class Slot:
         self.tokens = Tokens(settings.tokens)
         self.ready = asyncio.Event()
         self._patience: asyncio.TimerHandle | None = None
-        self.ending = False
-        """The process has been told to end; what still comes is answered."""
         self._collectors: tuple[Collector, ...] = (
             metrics,
-            SlotMetrics(self.cache.memory, disk, self.plane, self.is_ready),
+            SlotMetrics(self.cache.memory, disk, self.plane, self.ready.is_set),
         )
 
     @asynccontextmanager
@@ -100,13 +98,6 @@ class Slot:
         if self._patience:
             self._patience.cancel()
         self._patience = asyncio.get_running_loop().call_later(self.settings.ready_after, self.ready.set)
-
-    def is_ready(self) -> bool:
-        return self.ready.is_set() and not self.ending
-
-    def end(self) -> None:
-        """Turn unready for good."""
-        self.ending = True
 
     def report(self) -> wire.SlotReport:
         memory = self.cache.memory

@@ -54,6 +54,16 @@ class _Conditions(msgspec.Struct):
     serving: bool | None = None
     terminating: bool | None = None
 
+    @property
+    def stays(self) -> bool:
+        """It answers, and will."""
+        return self.ready is not False and not self.terminating
+
+    @property
+    def answers(self) -> bool:
+        """A pod that ends still does for a while, warm: until its successor is ready nobody does better."""
+        return self.stays or (bool(self.terminating) and self.serving is not False)
+
 
 class _Endpoint(msgspec.Struct):
     addresses: list[str]
@@ -124,8 +134,8 @@ def address_book(slices: Iterable[_EndpointSlice], known: AddressBook) -> Addres
     for item in slices:
         for endpoint, address in _addresses(item):
             fitness = (
-                address.ready,
-                endpoint.conditions.serving is not False,
+                endpoint.conditions.stays,
+                endpoint.conditions.answers,
                 item.address_type == "IPv4",
                 (address.slot, address.host) in present,
             )
@@ -141,8 +151,7 @@ def _addresses(item: _EndpointSlice) -> Iterator[tuple[_Endpoint, SlotAddress]]:
         return
     for endpoint in item.endpoints or ():
         if endpoint.hostname and endpoint.addresses:
-            conditions = endpoint.conditions
-            ready = conditions.ready is not False and not conditions.terminating
+            ready = endpoint.conditions.answers
             yield endpoint, SlotAddress(endpoint.hostname, pool, endpoint.addresses[0], ports, ready)
 
 

@@ -100,6 +100,7 @@ class Kubelet:
         self._published: dict[str, dict[str, Any]] = {}
         self._statuses: dict[str, dict[str, int]] = {}
         self._held: set[str] = set()
+        self._evicted: set[str] = set()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
         self.failure: BaseException | None = None
@@ -133,6 +134,10 @@ class Kubelet:
         for pod in self.pods(slot):
             pod.process.stop()
 
+    def evict(self, slot: str) -> None:
+        """Its pod is told to end, and a successor starts at once."""
+        self._evicted.add(slot)
+
     def hold(self, slot: str) -> None:
         """The slot's pods vanish and do not come back, as on a node that is gone."""
         self._held.add(slot)
@@ -162,6 +167,9 @@ class Kubelet:
         self._deployments = {d["metadata"]["labels"][SLOT_LABEL]: d for d in found}
 
     def _start_and_end(self) -> None:
+        for pod in [pod for pod in self._pods if pod.slot in self._evicted and not pod.terminating]:
+            self._evicted.discard(pod.slot)
+            self._terminate(pod)
         for slot, deployment in self._deployments.items():
             if slot not in self._held:
                 self._run_slot(slot, deployment)

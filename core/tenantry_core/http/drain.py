@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-LONGEST = 15.0
+LONGEST = 25.0
 """Seconds after which it is over, however many requests still come."""
 _TICK = 0.1
 

@@ -47,7 +47,7 @@ class Settings:
     """Set in a worker process by its parent through the flag `--worker N`; callers pass it on."""
     log_level: str = "info"
     drain: float = 0.0
-    """After SIGTERM or Ctrl-C it goes on until no request has come for so long, or 15 s have passed."""
+    """After SIGTERM or Ctrl-C it goes on until no request has come for so long, or 25 s have passed."""
     graceful_timeout: int = 30
     """How long the requests that are in flight then may take to finish."""
     buffer_bytes: int = 256 * 1024 * 1024

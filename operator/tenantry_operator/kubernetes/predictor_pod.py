@@ -13,10 +13,15 @@ from tenantry_operator.kubernetes.release import Manifest, Release, child_name
 PORT = 8080
 METRICS_PORT = 8081
 METRICS_PORT_NAME = "metrics"
-GRACE_SECONDS = 50
-"""Time that a pod has to end: 15 s at most until no router sends it anything, 30 s for requests in flight."""
+GRACE_SECONDS = 60
+"""Time that a pod has to end: 25 s at most until no router sends it anything, 30 s for requests in flight.
+
+One that is evicted serves on, warm, until its successor is ready, of which routers hear within a second.
+"""
+HANG_GRACE_SECONDS = 5
+"""The same for one that hangs: it has not heard that it shall end."""
 DRAIN_SECONDS = 3
-"""Without a request, after which no router is expected to send one: they hear of its end within a second."""
+"""Without a request, after which no router is expected to send one."""
 CACHE_SHARE = 0.6
 """Of the memory limit, for models; the rest is the interpreter, requests, and loads under way."""
 
@@ -87,7 +92,8 @@ def _container(pool: PredictorPool, slot: str, release: Release) -> Manifest:
         # kubelet says so. Its verdict costs the slot its warmth, or makes the operator warm it again, so it
         # comes late: three looks in a row for what may be a busy moment, a minute for what is surely dead.
         "readinessProbe": _probe("/v2/health/ready", period=1, failures=3),
-        "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
+        "livenessProbe": _probe("/v2/health/live", period=10, failures=6)
+        | {"terminationGracePeriodSeconds": HANG_GRACE_SECONDS},
         "startupProbe": _probe("/v2/health/live", period=1, failures=120),
     }
     return container | ({"imagePullPolicy": release.pull_policy} if release.pull_policy else {})

@@ -55,6 +55,26 @@ def test_pods_are_rolled_warm(installation: Installation) -> None:
     assert [answer.route for answer in load.answers if "cache=hit" not in answer.route] == []
 
 
+def test_an_evicted_pod_serves_until_its_successor_is_warm(installation: Installation) -> None:
+    slot = "default-0"
+    [old] = installation.kubelet.pods(slot)
+    with under_load(installation) as load:
+        go_on(load)
+        installation.kubelet.evict(slot)
+        wait_for(
+            lambda: (
+                [pod.uid for pod in installation.kubelet.pods(slot) if pod.ready] not in ([], [old.uid])
+                and old not in installation.kubelet.pods(slot)
+            ),
+            2 * START_SECONDS,
+            "its successor is ready, and it has ended",
+        )
+        go_on(load)
+    assert load.broken == []
+    assert {answer.status for answer in load.answers} == {200}
+    assert [answer.route for answer in load.answers if "cache=hit" not in answer.route] == []
+
+
 def test_the_successor_of_a_lost_pod_turns_ready_warm(installation: Installation) -> None:
     slot = "default-1"
     mine = {model for model, slots in installation.placement().items() if slots == (slot,)}

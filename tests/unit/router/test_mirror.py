@@ -91,12 +91,22 @@ def test_while_a_pod_is_replaced_the_ready_one_has_the_slot(folder: SnapshotFold
     leaving = endpoint("10.0.0.1", ready=False, serving=True, terminating=True)
     mirror.put(endpoints("e", leaving, endpoint("10.0.0.2", ready=True)))
     assert hosts(folder) == {"p-0": ("10.0.0.2", True)}
-    mirror.put(endpoints("e", leaving, new))
-    assert hosts(folder) == {"p-0": ("10.0.0.1", False)} or hosts(folder) == {"p-0": ("10.0.0.2", False)}
 
 
-def test_a_pod_that_ends_is_no_longer_ready_but_still_known(folder: SnapshotFolder) -> None:
-    AddressMirror(folder).put(endpoints("e", endpoint("10.0.0.1", ready=True, terminating=True)))
+def test_a_pod_that_ends_has_the_slot_until_its_successor_is_ready(folder: SnapshotFolder) -> None:
+    mirror = AddressMirror(folder)
+    leaving = endpoint("10.0.0.1", ready=False, serving=True, terminating=True)
+    mirror.put(endpoints("e", leaving))
+    assert hosts(folder) == {"p-0": ("10.0.0.1", True)}
+    mirror.put(endpoints("e", leaving, endpoint("10.0.0.2", ready=False)))
+    assert hosts(folder) == {"p-0": ("10.0.0.1", True)}
+    mirror.put(endpoints("e", leaving, endpoint("10.0.0.2", ready=True)))
+    assert hosts(folder) == {"p-0": ("10.0.0.2", True)}
+
+
+def test_a_pod_that_has_ended_is_not_asked_any_more(folder: SnapshotFolder) -> None:
+    gone = endpoint("10.0.0.1", ready=False, serving=False, terminating=True)
+    AddressMirror(folder).put(endpoints("e", gone))
     assert hosts(folder) == {"p-0": ("10.0.0.1", False)}
 
 
