@@ -135,7 +135,8 @@ def _configure_logging(level: str) -> None:
     quiet = logging.DEBUG if level == "debug" else logging.WARNING
     if level != "debug":
         # Each attempt of each watch; that the API server is out of touch is said once, elsewhere.
-        logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)
+        for name in ("kopf._cogs.clients", "tenantry_core.api_watch"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("kopf", "httpx", "httpcore", "aiohttp", "asyncio", "kubernetes"):
         logging.getLogger(name).setLevel(quiet)
 

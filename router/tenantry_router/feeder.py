@@ -14,10 +14,10 @@ from pathlib import Path
 
 from kubernetes.aio.client import ApiClient
 
+from tenantry_core.api_watch import ApiWatch, Collection, Sink
 from tenantry_core.credentials import load_configuration
 from tenantry_core.resources import GROUP, POOL_LABEL, VERSION
 from tenantry_core.snapshot import SnapshotFolder
-from tenantry_router.api_watch import ApiWatch, Collection, Sink
 from tenantry_router.mirror import AddressMirror, Contact, SliceMirror
 
 
@@ -41,7 +41,7 @@ async def _run(folder: SnapshotFolder, namespace: str) -> None:
 
 async def feed(folder: SnapshotFolder, namespace: str) -> None:
     """Mirror until cancelled. Raises NoCredentials."""
-    collections: list[tuple[Collection, Sink]] = [
+    collections: list[tuple[Collection, Sink[bytes]]] = [
         (
             Collection(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/placementslices"),
             SliceMirror(folder),

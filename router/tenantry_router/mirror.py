@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from tenantry_core.api_watch import Named
 from tenantry_core.resources import POOL_LABEL
 from tenantry_core.slices import SliceContent
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotError, SnapshotFolder, SourceState
-from tenantry_router.api_watch import Named
 from tenantry_router.fleet import PREDICTOR_PORT
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ class SliceMirror:
 
     def __init__(self, folder: SnapshotFolder) -> None:
         self._folder = folder
+
+    def read(self, data: bytes) -> bytes:
+        return data
 
     def replace(self, objects: Sequence[bytes]) -> None:
         for data in objects:  # before deletions: a model may have moved to another slice
@@ -39,7 +42,7 @@ class SliceMirror:
         if content != self._written(name):
             self._folder.write_slice(name, content)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, namespace: str = "") -> None:
         self._folder.delete_slice(name)
 
     def _written(self, name: str) -> SliceContent | None:
@@ -98,6 +101,9 @@ class AddressMirror:
         except SnapshotError:
             self._book = AddressBook()
 
+    def read(self, data: bytes) -> bytes:
+        return data
+
     def replace(self, objects: Sequence[bytes]) -> None:
         present = {_name(data) for data in objects}
         self._slices = {name: item for name, item in self._slices.items() if name in present}
@@ -109,7 +115,7 @@ class AddressMirror:
         self._read(data)
         self._write()
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, namespace: str = "") -> None:
         self._slices.pop(name, None)
         self._write()
 

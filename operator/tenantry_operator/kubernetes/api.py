@@ -53,10 +53,10 @@ class Api:
     """
 
     def __init__(self, client: ApiClient) -> None:
-        self._client = client
+        self.client = client
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
     async def get(self, path: str, **params: str) -> Any:
         return msgspec.json.decode(await self.send("GET", path, params=params))
@@ -94,7 +94,7 @@ class Api:
     ) -> bytes:
         """The body of a good answer. Raises Unreachable and Refused."""
         try:
-            request = await self._client.param_serialize(
+            request = await self.client.param_serialize(
                 method,
                 path,
                 query_params=list((params or {}).items()),
@@ -102,7 +102,7 @@ class Api:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = await self.client.call_api(*request, _request_timeout=_TIMEOUT)
             content: bytes = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(str(error) or type(error).__name__) from error

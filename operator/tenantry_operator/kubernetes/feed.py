@@ -1,4 +1,7 @@
-"""Watches, by kopf, that fill the observed state. Only events: no finalizers, no annotations, no timers."""
+"""Watches that fill the observed state: of what people configure by kopf, of what there is in bulk directly.
+
+Only events: no finalizers, no annotations, no timers.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from typing import Any, cast
 import kopf
 import msgspec
 
-from tenantry_core.names import model_key
-from tenantry_core.resources import GROUP, POOL_LABEL, VERSION, PredictorPool, TenantModel, from_manifest
-from tenantry_core.slices import SliceContent
+from tenantry_core.api_watch import ApiWatch, Collection
+from tenantry_core.resources import GROUP, POOL_LABEL, VERSION, PredictorPool, from_manifest
 from tenantry_operator.kubernetes.api import METADATA_ONLY, Api, Refused, Unreachable
+from tenantry_operator.kubernetes.bulk import ModelSink, SliceSink
 from tenantry_operator.kubernetes.deployments import Deployments
 from tenantry_operator.kubernetes.endpoints import Endpoints
 from tenantry_operator.kubernetes.login import login
@@ -27,7 +30,8 @@ CATCH_UP_INTERVAL = 0.2
 TOUCH_INTERVAL = 5.0
 """Seconds between looks whether the API server answers."""
 COMPARE_INTERVAL = 300.0
-"""Seconds between listings that look for what the watches may have missed."""
+"""Seconds between listings that look for what kopf's watches may have missed."""
+MODELS_A_PAGE = 500
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +53,19 @@ class Feed:
         self._slots: set[str] = set()
         self.last_event = time.time()
         """Unix time in seconds of the last event of any watch."""
+        self._listed = [asyncio.Event(), asyncio.Event()]
         self.behind_since: float | None = None
         """Unix time since when listings show what the watches have not brought; None while they agree."""
         self.in_touch = True
         """The API server answers."""
         own, release = f"/apis/{GROUP}/{VERSION}", f"namespaces/{namespace}"
-        self.models = Watched(f"{own}/tenantmodels", self._put_model, self._drop_model)
+        self.models = ModelSink(state, self._note_event)
+        self.slices = SliceSink(state, self._note_event)
+        self._bulk: list[tuple[Collection, ModelSink | SliceSink]] = [
+            (Collection(f"{own}/tenantmodels", page=MODELS_A_PAGE), self.models),
+            (Collection(f"{own}/{release}/placementslices"), self.slices),
+        ]
         self.pools = Watched(f"{own}/predictorpools", self._put_pool, lambda key: state.drop_pool(key[1]))
-        self.slices = Watched(
-            f"{own}/{release}/placementslices", self._put_slice, lambda key: state.drop_slice(key[1])
-        )
         self.endpoints = Watched(
             f"/apis/discovery.k8s.io/v1/{release}/endpointslices",
             self._put_endpoints,
@@ -72,14 +79,14 @@ class Feed:
             "/api/v1/namespaces", self._put_namespace, lambda key: state.drop_namespace(key[1])
         )
         self._namespace = namespace
-        self._kinds = [
-            self.models,
-            self.pools,
-            self.slices,
-            self.endpoints,
-            self.deployments,
-            self.namespaces,
-        ]
+        self._kinds = [self.pools, self.endpoints, self.deployments, self.namespaces]
+
+    async def follow(self) -> None:
+        """Follows what there is in bulk, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for (collection, sink), listed in zip(self._bulk, self._listed, strict=True):
+                watch: ApiWatch[Any] = ApiWatch(self._api.client, collection, sink, _setter(listed))
+                group.create_task(watch.run())
 
     async def watch(self, started: asyncio.Event) -> None:
         """Runs kopf until cancelled. Sets `started` once it has taken the process's signals.
@@ -131,9 +138,12 @@ class Feed:
             self.behind_since = self.behind_since or time.time()
             return CATCH_UP_INTERVAL
         self.behind_since = None
-        if not self._state.complete.is_set():
+        if self._state.complete.is_set():
+            return COMPARE_INTERVAL
+        if all(listed.is_set() for listed in self._listed):
             self._state.set_complete()
-        return COMPARE_INTERVAL
+            return COMPARE_INTERVAL
+        return CATCH_UP_INTERVAL
 
     def _set_touch(self, problem: str) -> None:
         """Says once that the API server is out of touch, and once that it is back."""
@@ -165,14 +175,12 @@ class Feed:
 
     def _cluster_registry(self) -> kopf.OperatorRegistry:
         return self._registry(
-            (GROUP, VERSION, "tenantmodels", self.models),
             (GROUP, VERSION, "predictorpools", self.pools),
             ("", "v1", "namespaces", self.namespaces),
         )
 
     def _release_registry(self) -> kopf.OperatorRegistry:
         return self._registry(
-            (GROUP, VERSION, "placementslices", self.slices),
             ("discovery.k8s.io", "v1", "endpointslices", self.endpoints),
             ("apps", "v1", "deployments", self.deployments),
         )
@@ -186,7 +194,7 @@ class Feed:
 
     def _handler(self, kind: Watched) -> Callable[..., Any]:
         async def handle(event: kopf.RawEvent, **_: object) -> None:
-            self.last_event = time.time()
+            self._note_event()
             kind.observe(dict(event["object"]), deleted=event["type"] == "DELETED")
 
         return handle
@@ -209,23 +217,14 @@ class Feed:
 
     # Manifests -> state
 
-    def _put_model(self, manifest: dict[str, Any]) -> None:
-        model = _read(manifest, TenantModel)
-        if model is not None:
-            self._state.put_model(model)
-
-    def _drop_model(self, key: Key) -> None:
-        self._state.drop_model(model_key(*key))
+    def _note_event(self) -> None:
+        self.last_event = time.time()
 
     def _put_pool(self, manifest: dict[str, Any]) -> None:
-        pool = _read(manifest, PredictorPool)
-        if pool is not None:
-            self._state.put_pool(pool)
-
-    def _put_slice(self, manifest: dict[str, Any]) -> None:
-        content = _read(manifest, SliceContent)
-        if content is not None:
-            self._state.put_slice(manifest["metadata"]["name"], content.entries)
+        try:
+            self._state.put_pool(from_manifest(manifest, PredictorPool))
+        except msgspec.ValidationError as error:  # stored under an older schema, or under none
+            logger.warning("PredictorPool %s is ignored: %s", manifest["metadata"].get("name"), error)
 
     def _put_endpoints(self, manifest: dict[str, Any]) -> None:
         self._endpoints.put(manifest)
@@ -277,11 +276,5 @@ class _Listing(msgspec.Struct):
     items: list[_Item] | None
 
 
-def _read(manifest: dict[str, Any], kind: type[Any]) -> Any:
-    """None for what does not fit the types: it was stored under an older schema, or under none."""
-    try:
-        return from_manifest(manifest, kind)
-    except msgspec.ValidationError as error:
-        metadata = manifest["metadata"]
-        logger.warning("%s %s is ignored: %s", kind.__name__, metadata.get("name"), error)
-        return None
+def _setter(listed: asyncio.Event) -> Callable[[bool], None]:
+    return lambda standing: listed.set() if standing else None

@@ -82,6 +82,7 @@ class _Operator:
             await _served(self._api)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
+                group.create_task(self._feed.follow())
                 group.create_task(self._feed.compare())
                 group.create_task(self._lead())
                 if self._settings.tokens:
