@@ -95,7 +95,10 @@ class TenantModelStatus(Wire, frozen=True):
     conditions: tuple[Condition, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
-        return next((c for c in self.conditions if c.type == kind), None)
+        for condition in self.conditions:
+            if condition.type == kind:
+                return condition
+        return None
 
 
 class TenantModel(Wire, frozen=True):

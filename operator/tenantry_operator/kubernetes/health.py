@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, disable_created_metrics, generate_latest
@@ -88,21 +87,19 @@ class _Observed(Collector):
             ),
         ):
             yield GaugeMetricFamily(f"tenantry_operator_{name}", help_text, value)
-        world = self._state.world()
-        yield _models(world)
-        yield _slots(world)
+        yield _models(self._state.readiness)
+        yield _slots(self._state.world())
 
 
-def _models(world: World) -> Metric:
+def _models(counts: Mapping[tuple[str, str], int]) -> Metric:
     family = GaugeMetricFamily(
         "tenantry_operator_models",
         "TenantModels by the status and reason of their Ready condition.",
         labels=("ready", "reason"),
     )
-    conditions = (model.status.condition("Ready") for model in world.models.values())
-    counts = Counter((c.status, c.reason) if c is not None else ("Unknown", "") for c in conditions)
-    for (status, reason), count in counts.items():
-        family.add_metric((status, reason), count)
+    for labels, count in counts.items():
+        if count:
+            family.add_metric(labels, count)
     return family
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
@@ -11,7 +11,7 @@ from tenantry_core.slices import Entry, Reference
 from tenantry_operator.planning.claims import Claim, Refusal
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.loads import Loads
-from tenantry_operator.planning.world import Check, CheckFailure, CheckResult, Instance
+from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, CheckResult, Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,21 @@ class Case:
             for instance in self.fleet.ready_instances(slot)
         ]
 
-    def ready_slots(self) -> list[str]:
+    def ready_slots(self, answers: Callable[[Instance], bool]) -> list[str]:
         """Desired slots that answer; any other of the pool while none of them does."""
-        desired = [slot for slot in self.desired if self.fleet.ready_instances(slot)]
-        others = self.fleet.all_ready(self.pool) if not self._answering(desired) else []
-        return self._answering(desired) or self._answering(others) or desired or others
 
-    def _answering(self, slots: Iterable[str]) -> list[str]:
-        return [s for s in slots if all(self.loads.answers(i) for i in self.fleet.ready_instances(s))]
+        def answering(slots: Iterable[str]) -> list[str]:
+            return [slot for slot in slots if all(map(answers, self.fleet.ready_instances(slot)))]
+
+        desired = [slot for slot in self.desired if self.fleet.ready_instances(slot)]
+        if answer := answering(desired):
+            return answer
+        others = self.fleet.all_ready(self.pool)
+        return answering(others) or desired or others
 
     def results(self, reference: Reference) -> list[CheckResult]:
         """What loading exactly this reference came to, oldest first."""
-        return [r for r in self.loads.of(self.model.metadata.uid) if r.check.reference == reference]
+        return [r for r in self.loads.results if r.check.reference == reference]
 
     def is_current(self, result: CheckResult) -> bool:
         """Was it asked for the spec and the refresh annotation as they are now?"""
@@ -106,6 +109,8 @@ def active_reference(active: ActiveVersion) -> Reference:
 def _last_failure(case: Case, reference: Reference, *, transient: bool) -> CheckFailure | None:
     for result in reversed(case.results(reference)):
         failure = result.outcome
-        if isinstance(failure, CheckFailure) and failure.transient == transient and case.is_current(result):
+        if not isinstance(failure, CheckFailure) or failure.reason == SLOT_UNREACHABLE:
+            continue  # another slot is asked: that is nothing to tell a model's owner
+        if failure.transient == transient and case.is_current(result):
             return failure
     return None

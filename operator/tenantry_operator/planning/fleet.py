@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from tenantry_core.resources import PredictorPool
-from tenantry_core.slices import Entry
 from tenantry_operator.planning.world import Instance, Slot, World
 
 GRACE = 30.0
@@ -19,38 +18,51 @@ LEAVE_LIMIT = 300.0
 
 
 class Fleet:
-    """Answers about slots, worked out once for a plan."""
+    """Answers about slots; worked out once for a plan, by `update`."""
 
-    def __init__(self, world: World, entries: Iterable[Entry]) -> None:
-        self._now = world.now
-        self._slots = world.slots
-        self._idle_since = world.idle_since
-        self.routed: dict[str, list[Entry]] = {}
-        """The entries that route to each slot, as written."""
-        for entry in entries:
-            for slot in {slot for target in entry.targets for slot in target.slots}:
-                self.routed.setdefault(slot, []).append(entry)
-        self.members = {name: self._members(pool) for name, pool in world.pools.items()}
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._slots: Mapping[str, Slot] = {}
+        self._idle_since: Mapping[str, float] = {}
+        self._routed: Container[str] = ()
+        self.members: dict[str, tuple[str, ...]] = {}
         """The slots of each pool that models may be placed on, sorted."""
+        self._ready: dict[str, tuple[Instance, ...]] = {}
+        self._alive: frozenset[str] = frozenset()
+        self._all_ready: dict[str, list[str]] = {}
+
+    def update(self, world: World, routed: Container[str]) -> set[str]:
+        """Takes the slots as they are now, and which of them are routed to; gives those that changed.
+
+        A pool's name stands among them for all its slots: whether any of them answers has changed.
+        """
+        ready, alive, answering = self._ready, self._alive, self._all_ready
+        self._now, self._slots, self._idle_since = world.now, world.slots, world.idle_since
+        self._routed = routed
         self._ready = {name: _ready_instances(slot) for name, slot in world.slots.items()}
+        self._alive = frozenset(name for name, slot in world.slots.items() if self._is_alive(slot))
+        self.members = {name: self._members(pool) for name, pool in world.pools.items()}
+        pools = world.pools.keys() | {slot.pool for slot in world.slots.values()}
+        self._all_ready = {name: self._answering(name) for name in pools}
+        slots = ready.keys() | self._ready.keys()
+        changed = {name for name in slots if ready.get(name, ()) != self._ready.get(name, ())}
+        flipped = {
+            name
+            for name in answering.keys() | pools
+            if bool(answering.get(name)) != bool(self._all_ready.get(name))
+        }
+        return changed | (alive ^ self._alive) | flipped
 
     def ready_instances(self, slot: str) -> tuple[Instance, ...]:
         return self._ready.get(slot, ())
 
     def all_ready(self, pool: str) -> list[str]:
         """Slots of the pool that answer, members first."""
-        members = self.members.get(pool, ())
-        ready = [name for name, slot in self._slots.items() if slot.pool == pool and self._ready[name]]
-        return sorted(ready, key=lambda name: (name not in members, name))
+        return self._all_ready.get(pool, [])
 
     def alive(self, name: str) -> bool:
         """May models stay routed to it: it answers, or it may be back within the grace."""
-        slot = self._slots.get(name)
-        if slot is None:
-            return False
-        if slot.leaving_since is not None:
-            return slot.ready and self._now < slot.leaving_since + LEAVE_LIMIT
-        return slot.ready or self._within_grace(slot)
+        return name in self._alive
 
     def running(self, pool: PredictorPool) -> tuple[str, ...]:
         """The slots that must run: those asked for, and those that leave but are not drained yet."""
@@ -63,6 +75,16 @@ class Fleet:
         ends = [end for slot in self._slots.values() for end in self._ends(slot) if end > self._now]
         return min(ends, default=None)
 
+    def _is_alive(self, slot: Slot) -> bool:
+        if slot.leaving_since is not None:
+            return slot.ready and self._now < slot.leaving_since + LEAVE_LIMIT
+        return slot.ready or self._within_grace(slot)
+
+    def _answering(self, pool: str) -> list[str]:
+        members = frozenset(self.members.get(pool, ()))
+        ready = [name for name, slot in self._slots.items() if slot.pool == pool and self._ready[name]]
+        return sorted(ready, key=lambda name: (name not in members, name))
+
     def _members(self, pool: PredictorPool) -> tuple[str, ...]:
         """Ready slots, and lost ones that keep their share for a while; all of them while none is there."""
         asked = [name for name in pool.slot_names() if name in self._slots]
@@ -70,7 +92,7 @@ class Fleet:
         return tuple(sorted(there or pool.slot_names()))
 
     def _keeps_share(self, slot: Slot) -> bool:
-        return slot.name in self.routed and self._within_grace(slot)
+        return slot.name in self._routed and self._within_grace(slot)
 
     def _within_grace(self, slot: Slot) -> bool:
         return slot.lost_since is not None and self._now < slot.lost_since + GRACE
@@ -79,7 +101,7 @@ class Fleet:
         since = self._now if slot.leaving_since is None else slot.leaving_since
         if not slot.ready or self._now >= since + LEAVE_LIMIT:
             return True
-        if slot.name in self.routed:
+        if slot.name in self._routed:
             return False
         idle = self._idle_since.get(slot.name, self._now)
         return self._now >= max(idle, since) + DRAIN_IDLE or self._now >= since + DRAIN_LIMIT

@@ -49,22 +49,63 @@ def place(
     return board.result()
 
 
-class _Board:
-    """Models by slots: who scores whom how high, and who is placed where."""
+def place_some(
+    replicas: Mapping[str, int],
+    current: Mapping[str, Collection[str]],
+    slots: Iterable[str],
+    others: Mapping[str, int],
+) -> dict[str, tuple[str, ...]] | None:
+    """What `place` gives for these models among all the rest, which are placed as it placed them before.
 
-    def __init__(self, keys: list[str], names: list[str], replicas: Ints) -> None:
+    `others` is how many of the rest each slot holds. None where the rest must move too: place them all.
+    """
+    names = sorted(slots)
+    keys = sorted(replicas)
+    if not names or not keys:
+        return dict.fromkeys(keys, ())
+    held = np.array([others.get(name, 0) for name in names], dtype=np.int64)
+    board = _Board(keys, names, np.array([replicas[key] for key in keys], dtype=np.int64), held)
+    board.keep(current)
+    board.trim()
+    if board.is_uneven():
+        return None
+    try:
+        board.fill()
+    except _Entangled:
+        return None
+    return None if board.is_uneven() else board.result()
+
+
+class _Entangled(Exception):
+    """A model finds its place only where one of the rest moves."""
+
+
+class _Board:
+    """Models by slots: who scores whom how high, and who is placed where.
+
+    `others` is how many more models each slot holds that are not on the board and stay where they are.
+    """
+
+    def __init__(self, keys: list[str], names: list[str], replicas: Ints, others: Ints | None = None) -> None:
+        self._others = others
         self.keys = keys
         self.names = names
         self.score: U64Array = scores([hash_name(key) for key in keys], names)
         self.placed: Bools = np.zeros(self.score.shape, dtype=np.bool_)
         self.need = np.clip(replicas, 0, len(names))
-        self.mean = int(self.need.sum()) / len(names)
+        rest = 0 if others is None else int(others.sum())
+        self.mean = (int(self.need.sum()) + rest) / len(names)
         self.capacity = math.ceil(BOUND * self.mean)
 
     def held(self) -> Ints:
         """Models on each slot."""
         held: Ints = self.placed.sum(axis=0, dtype=np.int64)
-        return held
+        return held if self._others is None else held + self._others
+
+    def is_uneven(self) -> bool:
+        """Would a slot draw models, or have to shed some?"""
+        held = self.held()
+        return bool((held < JOINED_BELOW * held.mean()).any() or (held > self.capacity).any())
 
     def keep(self, current: Mapping[str, Collection[str]]) -> None:
         column = {name: index for index, name in enumerate(self.names)}
@@ -143,6 +184,8 @@ class _Board:
 
         There is always one: a full slot holds more models than one with room.
         """
+        if self._others is not None:
+            raise _Entangled
         room = int(np.flatnonzero((self.held() < self.capacity) & self.placed[row])[0])
         free = np.where(self.placed[row], np.uint64(0), self.score[row])
         slot = int(free.argmax())

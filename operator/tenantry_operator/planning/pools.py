@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import msgspec
 
 from tenantry_core.resources import POOL_LABEL, Condition, PredictorPool, PredictorPoolStatus
-from tenantry_core.slices import Entry
 from tenantry_operator.planning.statuses import timestamp
 from tenantry_operator.planning.world import World
 
 
-def pool_statuses(world: World, entries: Iterable[Entry]) -> dict[str, PredictorPoolStatus]:
-    """Statuses that differ from what is there, by pool."""
-    models = Counter(entry.pool for entry in entries)
-    statuses = {n: _status(world, pool, models[n]) for n, pool in sorted(world.pools.items())}
+def pool_statuses(world: World, models: Mapping[str, int]) -> dict[str, PredictorPoolStatus]:
+    """Statuses that differ from what is there, by pool. `models` is how many each pool has."""
+    statuses = {n: _status(world, pool, models.get(n, 0)) for n, pool in sorted(world.pools.items())}
     return {name: status for name, status in statuses.items() if status != world.pools[name].status}
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 
 import msgspec
 
+from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import ActiveVersion, Condition, TenantModel, TenantModelStatus
 from tenantry_core.slices import Unavailable
 from tenantry_operator.planning.case import Case, active_reference, is_per_user
-from tenantry_operator.planning.claims import CLAIM_REASONS, wanted_reference
+from tenantry_operator.planning.claims import CLAIM_REASONS
 from tenantry_operator.planning.versions import NOT_PROBED, PROBED, Outcome, Version, is_untried
 
 VERIFYING = "Verifying"
@@ -27,7 +29,7 @@ def model_status(case: Case, outcome: Outcome, router_url: str) -> TenantModelSt
         tenant=case.model.tenant,
         url=model_url(case.model, router_url),
         replicas=0 if version is None else len(version.slots),
-        conditions=tuple(_since(case, condition) for condition in conditions),
+        conditions=tuple([_since(case, condition) for condition in conditions]),
     )
     if outcome.answers_spec and version is not None and version.good:
         status = msgspec.structs.replace(status, last_refresh=case.model.refresh)
@@ -61,7 +63,7 @@ def model_url(model: TenantModel, router_url: str) -> str:
         return ""
     if not model.spec.users.unfiltered:
         return f"{base}/v2/models/{model.key}/infer"
-    per_user = ":{user_id}" if is_per_user(wanted_reference(model)) else ""
+    per_user = ":{user_id}" if USER_PLACEHOLDER in model.spec.artifact.uri else ""
     return f"{base}/predict/{model.tenant}{per_user}"
 
 
@@ -74,7 +76,13 @@ def quantity(size: int) -> str:
 
 def timestamp(unix: float) -> str:
     """RFC 3339 in UTC, whole seconds, as Kubernetes writes it."""
-    return datetime.fromtimestamp(int(unix), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _timestamp(int(unix))
+
+
+@functools.lru_cache(maxsize=8)
+def _timestamp(unix: int) -> str:
+    """All conditions of one plan begin in the same second."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _ready(case: Case, outcome: Outcome) -> Condition:
@@ -106,7 +114,7 @@ def _undecided(case: Case, outcome: Outcome) -> Condition:
         return before
     if outcome.failure is not None:
         message = _and(outcome.failure.message, "; trying again")
-    elif not case.ready_slots():
+    elif not case.fleet.all_ready(case.pool):
         message = f"waiting for a slot of PredictorPool {case.pool!r} to answer"
     else:
         message = "the version that the spec asks for is being loaded"

@@ -146,7 +146,7 @@ def _resolve(case: Case) -> Version | None:
     """The bytes behind an artifact without a digest, as one slot saw them for the present spec."""
     resolved = _last_resolution(case)
     if resolved is None:
-        case.loads.ask_one(case.checks_on(case.ready_slots(), case.wanted), RESOLVE)
+        case.loads.ask_one(case.wanted, RESOLVE)
     return resolved
 
 
@@ -159,7 +159,7 @@ def _last_resolution(case: Case) -> Version | None:
 
 
 def _reports(case: Case) -> Iterator[tuple[Reference, LoadReport]]:
-    for result in case.loads.of(case.model.metadata.uid):
+    for result in case.loads.results:
         if isinstance(result.outcome, LoadReport):
             yield result.check.reference, result.outcome
 
@@ -179,7 +179,7 @@ def _placed(case: Case, version: Version) -> Version:
 def _verify(case: Case, reference: Reference) -> None:
     """Load and probe it somewhere, evicting nothing; what is pinned is loaded to stay."""
     verify = case.model.spec.residency != "Pinned" or is_per_user(reference)
-    case.loads.ask_one(case.checks_on(case.ready_slots(), reference, verify=verify), VERIFY)
+    case.loads.ask_one(reference, VERIFY, verify=verify)
 
 
 def _trouble(case: Case, reference: Reference) -> CheckFailure | None:

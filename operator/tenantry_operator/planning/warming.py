@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tenantry_core.slices import Entry, Reference
+from tenantry_core.wire import SlotReport
 from tenantry_operator.planning.case import is_per_user
-from tenantry_operator.planning.fleet import Fleet
-from tenantry_operator.planning.loads import WARM, Loads
-from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, Instance, Slot, World
+from tenantry_operator.planning.loads import NOTHING_KNOWN, WARM, Known
+from tenantry_operator.planning.requests import Requests, attempts
+from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance, Slot, World
 
 FILL = 0.8
 """How much of the memory budget is filled beforehand; a fuller cache would evict the hottest again."""
@@ -16,30 +17,40 @@ TELL_AGAIN = 2.0
 """Seconds after which an instance that was told to turn ready is looked at again."""
 
 
-def warm_instances(world: World, fleet: Fleet, loads: Loads, heat: Callable[[str], float]) -> frozenset[str]:
-    """Ids of instances that may turn ready; the loads that the others wait for are asked for."""
+def warm_instances(
+    world: World,
+    routed: Mapping[str, Mapping[str, Entry]],
+    known: Mapping[str, Known],
+    requests: Requests,
+    heats: Mapping[str, float],
+) -> frozenset[str]:
+    """Ids of instances that may turn ready; the loads that the others wait for are asked for.
+
+    `routed` are the entries by slot, `known` the results of loads, both by model.
+    """
     warm = set()
     for slot in world.slots.values():
         for instance in slot.instances:
             if instance.ready or instance.terminating:
                 continue
-            checks = list(_share(world, fleet, slot, instance, heat))
+            share = routed.get(slot.name, {}).values()
+            checks = list(_share(world, share, slot, instance, heats))
             for check in checks:
-                loads.ask(check, WARM)
-            if all(_is_settled(loads, check) for check in checks):
+                requests.ask(check, known.get(check.model, NOTHING_KNOWN), WARM)
+            if all(_is_settled(known.get(check.model, NOTHING_KNOWN), check) for check in checks):
                 warm.add(instance.id)
     if warm:
-        loads.wake(world.now + TELL_AGAIN)
+        requests.wake(world.now + TELL_AGAIN)
     return frozenset(warm)
 
 
 def _share(
-    world: World, fleet: Fleet, slot: Slot, instance: Instance, heat: Callable[[str], float]
+    world: World, share: Iterable[Entry], slot: Slot, instance: Instance, heats: Mapping[str, float]
 ) -> Iterator[Check]:
     """Loads of what is routed to the slot, hottest first, as far as they fit."""
     report = world.reports.get(slot.name)
     left = FILL * report.budget_bytes if report and report.budget_bytes else float("inf")
-    for entry in sorted(fleet.routed.get(slot.name, ()), key=lambda e: (-heat(e.model), e.model)):
+    for entry in sorted(share, key=lambda e: (-heats.get(e.model, 0.0), e.model)):
         model = world.models.get(entry.model)
         reference = _routed_here(entry, slot.name)
         if model is None or model.metadata.uid != entry.uid or is_per_user(reference):
@@ -64,20 +75,23 @@ def _routed_here(entry: Entry, slot: str) -> Reference:
     return next(target.reference for target in entry.targets if slot in target.slots)
 
 
-def _is_settled(loads: Loads, check: Check) -> bool:
+def _is_settled(known: Known, check: Check) -> bool:
     """Loaded, or failed in a way that waiting does not mend. Who does not answer cannot turn ready either."""
-    failure = loads.failure(check)
-    if failure is None:
-        return loads.report(check) is not None
-    return not failure.transient or (failure.reason != SLOT_UNREACHABLE and loads.attempts(check) > 1)
+    result = known.get(check)
+    if result is None:
+        return False
+    failure = result.outcome
+    if not isinstance(failure, CheckFailure) or not failure.transient:
+        return True
+    return failure.reason != SLOT_UNREACHABLE and attempts(known, check) > 1
 
 
-def heat_of(load: Mapping[str, float] | None, world: World) -> Callable[[str], float]:
-    """How hot a model is, in requests: measured rates, else the counters of the last reports."""
+def heat_of(load: Mapping[str, float] | None, reports: Mapping[str, SlotReport]) -> Mapping[str, float]:
+    """How hot models are, in requests: measured rates, else the counters of the last reports."""
     if load:
-        return lambda model: load.get(model, 0.0)
+        return load
     counted: dict[str, float] = {}
-    for report in world.reports.values():
+    for report in reports.values():
         for model in report.models:
             counted[model.model] = counted.get(model.model, 0.0) + model.requests
-    return lambda model: counted.get(model, 0.0)
+    return counted

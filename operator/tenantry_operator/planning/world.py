@@ -91,10 +91,12 @@ class World:
     """Every slot that runs or should run, leaving ones too."""
     slices: Mapping[str, tuple[Entry, ...]]
     """PlacementSlices as written, by name."""
-    results: tuple[CheckResult, ...] = ()
-    """The last result of each check, as far as this process remembers."""
+    results: Mapping[str, tuple[CheckResult, ...]] = field(default_factory=dict)
+    """The last result of each check, by the model's uid, as far as this process remembers."""
     pending: frozenset[Check] = frozenset()
     """Checks that run at the moment."""
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Instances that did not answer: until when, in Unix time, they are left alone."""
     reports: Mapping[str, SlotReport] = field(default_factory=dict)
     """What each slot said it holds, by slot, as of the last poll."""
     namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
+import itertools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from tenantry_core.names import model_key
 from tenantry_core.resources import (
@@ -19,7 +22,7 @@ from tenantry_core.resources import (
 from tenantry_core.slices import Entry
 from tenantry_operator.planning.fleet import instance_index
 from tenantry_operator.planning.plan import Event, Plan, Release
-from tenantry_operator.planning.planner import plan
+from tenantry_operator.planning.planner import Planner
 from tenantry_operator.planning.statuses import says_the_same
 from tenantry_operator.planning.warming import TELL_AGAIN
 from tenantry_operator.planning.world import Instance, World
@@ -27,16 +30,25 @@ from tenantry_operator.reconciling import metrics
 from tenantry_operator.reconciling.actuator import Actuator, ActuatorUnavailable, WriteConflict
 from tenantry_operator.reconciling.load_runner import LoadRunner
 from tenantry_operator.reconciling.poller import Poller
+from tenantry_operator.reconciling.slice_writer import SliceWriter
 from tenantry_operator.reconciling.slot_client import SlotClient
 from tenantry_operator.reconciling.state import ObservedState
-from tenantry_operator.reconciling.trailing import TrailingWriter, Write
+from tenantry_operator.reconciling.trailing import TrailingWriter
+
+T = TypeVar("T")
 
 BREATH = 0.02
 """Seconds between two plans at least, so that a burst of changes becomes one."""
 BACKOFF = (0.1, 10.0)
-"""Seconds to wait after a write that failed: doubling from the first to the last."""
-SLICES_AT_A_TIME = 8
+"""Seconds to wait after slots could not be brought in line: doubling from the first to the last."""
 CALLS_AT_A_TIME = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PoolName:
+    """A PredictorPool among the objects whose status is due; TenantModels are named by their key."""
+
+    name: str
 
 
 class Reconciler:
@@ -56,8 +68,13 @@ class Reconciler:
         self._clock = clock
         self._loads = LoadRunner(slots, clock, state.dirty.set)
         self._poller = Poller(slots, clock, state.slots, state.dirty.set)
-        self._trailing = TrailingWriter(state.dirty.set)
-        self._placement: dict[str, tuple[str, ...]] = {}
+        self._slices = SliceWriter(actuator, self._wrote_slice, state.forget_slice_writes, state.dirty.set)
+        self._trailing: TrailingWriter[str | PoolName] = TrailingWriter(self._write_status, state.dirty.set)
+        self._planner = Planner()
+        self._world = state.world()
+        self._decided = Plan()
+        self._news: dict[str, list[Event]] = {}
+        self._releases: dict[str, list[Release]] = {}
         self._running_slots: dict[str, object] = {}
         self._told_ready: dict[str, float] = {}
         self._calls: set[asyncio.Task[object]] = set()
@@ -71,6 +88,7 @@ class Reconciler:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._loop())
                 group.create_task(self._poller.run())
+                group.create_task(self._slices.run())
                 group.create_task(self._trailing.run())
         finally:
             await self._loads.stop()
@@ -79,9 +97,12 @@ class Reconciler:
             await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _loop(self) -> None:
-        while True:
+        gc.freeze()  # what was listed lasts: collections that look through it take as long as a plan
+        for planned in itertools.count():
             started = time.monotonic()
             wake_at = await self._reconcile()
+            if planned == 0:
+                gc.freeze()
             await asyncio.sleep(max(BREATH, time.monotonic() - started))
             await self._due(wake_at)
 
@@ -96,15 +117,17 @@ class Reconciler:
     async def _reconcile(self) -> float | None:
         """One round. Returns when to plan again although nothing changes."""
         self._state.dirty.clear()
+        self._slices.begin()
         world = self._state.world(
             results=self._loads.results,
             pending=self._loads.pending,
+            silent=self._loads.silent,
             measured=self._poller.measured,
-            placement=self._placement,
+            placement=self._decided.placement,
         )
         with metrics.PLAN_SECONDS.time():
-            decided = await asyncio.to_thread(plan, world)
-        self._placement = dict(decided.placement)
+            decided = await asyncio.to_thread(self._planner.plan, world)
+        self._world, self._decided = world, decided
         try:
             with metrics.APPLY_SECONDS.time():
                 await self._apply(world, decided)
@@ -114,7 +137,8 @@ class Reconciler:
             self._state.dirty.set()
             return None
         self._failures = 0
-        metrics.APPLIED_AT.set(world.now)
+        if self._slices.is_idle:
+            metrics.APPLIED_AT.set(world.now)
         return decided.wake_at
 
     async def _apply(self, world: World, decided: Plan) -> None:
@@ -122,37 +146,19 @@ class Reconciler:
         self._loads.forget(world.models, instances)
         self._loads.offer(decided.checks, instances)
         self._turn_ready(decided, instances)
-        await self._write_slices(decided)
-        for name, entries in decided.slices.items():
-            metrics.count_moves(world.slices.get(name, ()), entries)
+        self._slices.replace(decided.slices, decided.obsolete)
+        self._releases = _by_model(decided.releases, lambda release: release.model)
+        self._tell(decided)
         await self._run_slots(world, decided)
-        self._release(world, decided)
-        self._tell(world, decided)
 
-    async def _write_slices(self, decided: Plan) -> None:
-        """New and changed slices first, all of them; only then those that they replace go."""
-        room = asyncio.Semaphore(SLICES_AT_A_TIME)
-
-        async def write(name: str, entries: tuple[Entry, ...] | None) -> None:
-            async with room:
-                await self._write_slice(name, entries)
-
-        await _all(write(name, entries) for name, entries in decided.slices.items())
-        await _all(write(name, None) for name in sorted(decided.obsolete))
-
-    async def _write_slice(self, name: str, entries: tuple[Entry, ...] | None) -> None:
-        call = (
-            self._actuator.delete_slice(name)
-            if entries is None
-            else self._actuator.write_slice(name, entries)
-        )
-        try:
-            with metrics.counted("slice"):
-                await call
-        except WriteConflict:
-            self._state.forget_slice_writes(name)
-            raise
+    def _wrote_slice(self, name: str, entries: tuple[Entry, ...] | None) -> None:
+        """What it routes elsewhere since, the slots it left need not keep."""
+        before = self._world.slices.get(name, ())
+        models = {entry.model for entry in (*before, *(entries or ()))}
+        metrics.count_moves(before, entries or ())
         self._state.wrote_slice(name, entries)
+        for model in models & self._releases.keys():
+            self._release(self._releases.pop(model))
 
     async def _run_slots(self, world: World, decided: Plan) -> None:
         """Told again whenever the pool, its slots or what is behind them changed."""
@@ -176,9 +182,9 @@ class Reconciler:
             self._told_ready[name] = now
             self._call(self._client.turn_ready(instances[name]))
 
-    def _release(self, world: World, decided: Plan) -> None:
-        for release in decided.releases:
-            slot = world.slots.get(release.slot)
+    def _release(self, releases: Iterable[Release]) -> None:
+        for release in releases:
+            slot = self._world.slots.get(release.slot)
             for instance in slot.instances if slot else ():
                 self._call(self._release_on(instance, release))
 
@@ -192,23 +198,29 @@ class Reconciler:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    def _tell(self, world: World, decided: Plan) -> None:
-        """Statuses, and with each the events that it makes news of: once it is written they are old."""
-        news: dict[str, list[Event]] = {}
-        for event in decided.events:
-            news.setdefault(model_key(event.namespace, event.name), []).append(event)
-        writes: dict[str, Write] = {}
-        for key, status in decided.statuses.items():
-            writes[f"model {key}"] = functools.partial(
-                self._write_status, world.models[key], status, news.get(key, ())
-            )
-        for name, pool_status in decided.pool_statuses.items():
-            writes[f"pool {name}"] = functools.partial(
-                self._write_pool_status, world.pools[name], pool_status
-            )
-        self._trailing.replace_statuses(writes)
+    def _tell(self, decided: Plan) -> None:
+        """Statuses of what is written as planned, and with each the events that it makes news of.
 
-    async def _write_status(
+        Once it is written they are old.
+        """
+        unwritten = {entry.model for content in decided.slices.values() for entry in content}
+        self._news = _by_model(decided.events, lambda event: model_key(event.namespace, event.name))
+        due = [key for key in decided.statuses if key not in unwritten]
+        self._trailing.replace_statuses([*due, *map(PoolName, decided.pool_statuses)])
+
+    async def _write_status(self, name: str | PoolName) -> None:
+        """As the latest plan wants it."""
+        if isinstance(name, PoolName):
+            pool = self._world.pools.get(name.name)
+            pool_status = self._decided.pool_statuses.get(name.name)
+            if pool is not None and pool_status is not None:
+                await self._write_pool_status(pool, pool_status)
+            return
+        model, status = self._world.models.get(name), self._decided.statuses.get(name)
+        if model is not None and status is not None:
+            await self._write_model_status(model, status, self._news.get(name, ()))
+
+    async def _write_model_status(
         self, model: TenantModel, status: TenantModelStatus, news: Sequence[Event]
     ) -> None:
         known = self._state.status_of(model)
@@ -232,9 +244,8 @@ class Reconciler:
         self._state.wrote_pool_status(pool, status)
 
 
-async def _all(writes: Iterable[Awaitable[None]]) -> None:
-    """Carry all of them out, then raise the first failure: one conflict does not hold the others up."""
-    outcomes = await asyncio.gather(*writes, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
+def _by_model(items: Iterable[T], model: Callable[[T], str]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for item in items:
+        found.setdefault(model(item), []).append(item)
+    return found

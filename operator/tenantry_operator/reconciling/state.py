@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ class ObservedState:
         self.complete = asyncio.Event()
         self.changed_at = clock()
         """Unix time in seconds of the last observation."""
+        self.readiness: Counter[tuple[str, str]] = Counter()
+        """How many models have which status and reason of the Ready condition."""
         self._clock = clock
         self._router_url = router_url
         self._models: dict[str, TenantModel] = {}
@@ -65,12 +68,14 @@ class ObservedState:
         if status is not model.status:
             model = msgspec.structs.replace(model, status=status)
         if model != known:
-            self._models[model.key] = model
-            self.touch()
+            self._set_model(model.key, model)
+            if known is None or not _differ_in_version_only(known, model):
+                self.touch()
 
     def drop_model(self, key: str) -> None:
         self._own_statuses.forget(key)
-        if self._models.pop(key, None) is not None:
+        if key in self._models:
+            self._set_model(key, None)
             self.touch()
 
     def put_pool(self, pool: PredictorPool) -> None:
@@ -131,7 +136,7 @@ class ObservedState:
         known = self._models.get(model.key)
         if known is not None and known.metadata.uid == model.metadata.uid:
             self._own_statuses.wrote(model.key, status)
-            self._models[model.key] = msgspec.structs.replace(known, status=status)
+            self._set_model(model.key, msgspec.structs.replace(known, status=status))
 
     def wrote_pool_status(self, pool: PredictorPool, status: PredictorPoolStatus) -> None:
         known = self._pools.get(pool.name)
@@ -159,8 +164,9 @@ class ObservedState:
     def world(
         self,
         *,
-        results: tuple[CheckResult, ...] = (),
+        results: Mapping[str, tuple[CheckResult, ...]] | None = None,
         pending: frozenset[Check] = frozenset(),
+        silent: Mapping[str, float] | None = None,
         measured: Measurements = NOTHING_MEASURED,
         placement: Mapping[str, tuple[str, ...]] | None = None,
     ) -> World:
@@ -171,8 +177,9 @@ class ObservedState:
             pools=dict(self._pools),
             slots=self.slots(),
             slices=dict(self._slices),
-            results=results,
+            results=results or {},
             pending=pending,
+            silent=silent or {},
             reports=measured.reports,
             namespace_labels=dict(self._labels),
             router_url=self._router_url,
@@ -181,6 +188,14 @@ class ObservedState:
             load=measured.load,
             idle_since=measured.idle_since,
         )
+
+    def _set_model(self, key: str, model: TenantModel | None) -> None:
+        known = self._models.pop(key, None)
+        if known is not None:
+            self.readiness[_ready(known)] -= 1
+        if model is not None:
+            self._models[key] = model
+            self.readiness[_ready(model)] += 1
 
     def _set_slice(self, name: str, entries: Entries | None) -> None:
         if entries == self._slices.get(name):
@@ -206,3 +221,16 @@ class ObservedState:
         for name, since in self._missing_since.items():
             slots[name] = Slot(name, asked[name], (), since)
         return slots
+
+
+def _ready(model: TenantModel) -> tuple[str, str]:
+    condition = model.status.condition("Ready")
+    return (condition.status, condition.reason) if condition else ("Unknown", "")
+
+
+def _differ_in_version_only(one: TenantModel, other: TenantModel) -> bool:
+    """As after an own write, which the source shows with the version that it made."""
+    if one.spec != other.spec or one.status != other.status:
+        return False
+    version = other.metadata.resource_version
+    return msgspec.structs.replace(one.metadata, resource_version=version) == other.metadata

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Generic, TypeVar
 
 from tenantry_operator.reconciling import metrics
 from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
@@ -19,22 +20,25 @@ CONFLICT_AFTER = 0.1
 EVENTS_KEPT = 1000
 """Events that wait; more are dropped, the oldest first: statuses tell the same."""
 
+K = TypeVar("K", bound=Hashable)
 Write = Callable[[], Awaitable[None]]
 
 
-class TrailingWriter:
+class TrailingWriter(Generic[K]):
     """Its queue is replaced by each plan: a status that is superseded before its turn is never written."""
 
-    def __init__(self, on_failure: Callable[[], None]) -> None:
+    def __init__(self, write_status: Callable[[K], Awaitable[None]], on_failure: Callable[[], None]) -> None:
+        """`write_status` writes the status of an object as the latest plan wants it."""
+        self._write_status_of = write_status
         self._on_failure = on_failure
-        self._statuses: dict[str, Write] = {}
+        self._due: dict[K, None] = {}
         self._events: deque[Write] = deque(maxlen=EVENTS_KEPT)
-        self._writing: set[str] = set()
+        self._writing: set[K] = set()
         self._wake = asyncio.Event()
 
-    def replace_statuses(self, writes: Mapping[str, Write]) -> None:
-        """All statuses that are due, by object, the most important first."""
-        self._statuses = dict(writes)
+    def replace_statuses(self, due: Iterable[K]) -> None:
+        """All objects whose status is due, the most important first."""
+        self._due = dict.fromkeys(due)
         self._wake.set()
 
     def add_event(self, write: Write) -> None:
@@ -49,11 +53,12 @@ class TrailingWriter:
 
     async def _work(self) -> None:
         while True:
-            metrics.WAITING.labels("statuses").set(len(self._statuses))
+            metrics.WAITING.labels("statuses").set(len(self._due))
             metrics.WAITING.labels("events").set(len(self._events))
-            name = next((name for name in self._statuses if name not in self._writing), None)
+            name = next((name for name in self._due if name not in self._writing), None)
             if name is not None:
-                await self._write_status(name, self._statuses.pop(name))
+                del self._due[name]
+                await self._write_status(name)
             elif self._events:
                 await self._write("event", self._events.popleft())
             else:
@@ -62,10 +67,10 @@ class TrailingWriter:
                 continue
             await asyncio.sleep(AT_A_TIME / RATE)
 
-    async def _write_status(self, name: str, write: Write) -> None:
+    async def _write_status(self, name: K) -> None:
         self._writing.add(name)
         try:
-            await self._write("status", write)
+            await self._write("status", lambda: self._write_status_of(name))
         finally:
             self._writing.discard(name)
             self._wake.set()

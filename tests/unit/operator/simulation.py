@@ -22,8 +22,15 @@ from tenantry_core.resources import (
 from tenantry_core.slices import Entry, winners
 from tenantry_core.wire import LoadReport, SlotReport
 from tenantry_operator.planning.plan import Plan
-from tenantry_operator.planning.planner import plan
-from tenantry_operator.planning.world import Check, CheckFailure, CheckResult, Instance, World
+from tenantry_operator.planning.planner import Planner, plan
+from tenantry_operator.planning.world import (
+    SLOT_UNREACHABLE,
+    Check,
+    CheckFailure,
+    CheckResult,
+    Instance,
+    World,
+)
 from tenantry_operator.reconciling.measurements import Measurements
 from tenantry_operator.reconciling.state import ObservedState
 
@@ -128,8 +135,11 @@ class Simulation:
     def restart(self) -> None:
         """A new operator, that knows only what is written and what runs."""
         self.state = ObservedState(clock=lambda: self.now, router_url="http://router")
+        self.planner = Planner()
         self.results: dict[Check, CheckResult] = {}
-        self.placement: dict[str, tuple[str, ...]] = {}
+        self.known_results: dict[str, tuple[CheckResult, ...]] = {}
+        self.silent: dict[str, float] = {}
+        self.placement: Mapping[str, tuple[str, ...]] = {}
         self.asked_slots: tuple[str, ...] = self.pool.slot_names()
         for model in self.models.values():
             self.state.put_model(model)
@@ -145,16 +155,25 @@ class Simulation:
     def world(self) -> World:
         idle = dict.fromkeys(self.predictors.keys() - self.busy, self.now - 100)
         return self.state.world(
-            results=tuple(self.results.values()),
-            measured=Measurements(self.reports, self.load, idle),
+            results=self.results_by_model(),
+            silent=self.silent,
+            measured=Measurements(self.reports, dict(self.load), idle),
             placement=self.placement,
         )
 
+    def results_by_model(self) -> dict[str, tuple[CheckResult, ...]]:
+        """A model's results are another object only where they have changed, as an operator keeps them."""
+        uids = {check.uid for check in self.results}
+        found = {u: tuple(r for c, r in self.results.items() if c.uid == u) for u in uids}
+        self.known_results = {u: k if (k := self.known_results.get(u)) == r else r for u, r in found.items()}
+        return self.known_results
+
     def plan(self) -> Plan:
-        """Plan, and hold it against the same world in another order."""
+        """Plan on, and hold that against a plan of the same world by one who has planned nothing before."""
         world = self.world()
-        decided = plan(world)
-        assert plan(shuffled(world)) == decided, "the order of a mapping changed the plan"
+        decided = self.planner.plan(world)
+        assert timeless(decided) == timeless(plan(world)), "what was planned before changed the plan"
+        assert timeless(plan(shuffled(world))) == timeless(decided), "the order of a mapping changed the plan"
         return decided
 
     def writes(self, decided: Plan) -> Iterator[None]:
@@ -167,7 +186,7 @@ class Simulation:
             del self.slices[name]
             self.state.wrote_slice(name, None)
             yield
-        self.placement = dict(decided.placement)
+        self.placement = decided.placement
         self.asked_slots = decided.pool_slots["default"]
         self._start_missing()
         self.events += [event.reason for event in decided.events]
@@ -265,6 +284,10 @@ class Simulation:
         failed_before = known is not None and isinstance(known.outcome, CheckFailure)
         attempts = known.attempts + 1 if known and failed_before else 1
         self.results[check] = CheckResult(check, outcome, self.now, attempts)
+        if isinstance(outcome, CheckFailure) and outcome.reason == SLOT_UNREACHABLE:
+            self.silent[check.instance] = self.now + 1.0
+        else:
+            self.silent.pop(check.instance, None)
         version = (check.uid, check.reference.sha256)
         if isinstance(outcome, LoadReport):
             self.refused.discard(version)
@@ -308,6 +331,26 @@ def is_quiet(decided: Plan) -> bool:
     )
 
 
+def timeless(decided: Plan) -> Plan:
+    """Without what an undisturbed plan keeps of the last one: times and revisions of what is not written."""
+
+    def bare(status: TenantModelStatus) -> TenantModelStatus:
+        conditions = (msgspec.structs.replace(c, last_transition_time="") for c in status.conditions)
+        return msgspec.structs.replace(status, conditions=tuple(conditions))
+
+    return replace(
+        decided,
+        slices={
+            name: tuple(msgspec.structs.replace(e, revision=0) for e in entries)
+            for name, entries in decided.slices.items()
+        },
+        statuses={key: bare(status) for key, status in decided.statuses.items()},
+        events=tuple(
+            sorted(decided.events, key=lambda e: (e.namespace, e.name, e.type, e.reason, e.message))
+        ),
+    )
+
+
 def shuffled(world: World) -> World:
     """The same world with every mapping and list in another order."""
     mixer = random.Random(7)
@@ -318,7 +361,7 @@ def shuffled(world: World) -> World:
         slots=_mixed(mixer, world.slots),
         slices=_mixed(mixer, world.slices),
         placement=_mixed(mixer, world.placement),
-        results=tuple(mixer.sample(world.results, len(world.results))),
+        results={u: tuple(mixer.sample(r, len(r))) for u, r in _mixed(mixer, world.results).items()},
     )
 
 

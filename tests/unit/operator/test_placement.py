@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry_core.hashing import hash_name, rank
-from tenantry_operator.planning.placement import BOUND, place
+from tenantry_operator.planning.placement import BOUND, place, place_some
 
 Placed = dict[str, tuple[str, ...]]
 
@@ -151,3 +152,26 @@ def test_a_hundred_thousand_models_are_placed_in_a_moment() -> None:
     began = time.process_time()
     place(demand, {}, slots)
     assert time.process_time() - began < 5, "it takes about half a second on a core of its own"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_some_find_the_place_that_they_have_among_all(data: st.DataObject) -> None:
+    slots = [f"p-{n}" for n in range(data.draw(st.integers(1, 6)))]
+    replicas = {f"ns.m{n}": data.draw(st.integers(1, 3)) for n in range(data.draw(st.integers(0, 40)))}
+    placed = place(replicas, {}, slots)
+    some = {key: data.draw(st.integers(1, 3)) for key in replicas if data.draw(st.booleans())}
+    some |= {f"ns.new{n}": 1 for n in range(data.draw(st.integers(0, 3)))}
+    gone = {key for key in replicas if key not in some and data.draw(st.integers(0, 9)) == 0}
+    rest = {key: count for key, count in replicas.items() if key not in some and key not in gone}
+    held = Counter(slot for key in rest for slot in placed[key])
+    found = place_some(some, placed, slots, held)
+    if found is not None:
+        assert found | {key: placed[key] for key in rest} == place(rest | some, placed, slots)
+
+
+def test_one_more_model_is_placed_without_the_rest() -> None:
+    slots = [f"p-{n}" for n in range(10)]
+    placed = place({f"ns.m{n}": 1 for n in range(500)}, {}, slots)
+    held = Counter(slot for on in placed.values() for slot in on)
+    assert place_some({"ns.new": 1}, {}, slots, held) is not None

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry_core.slices import Entry, Reference, Target, Users, slice_bits, winners
-from tenantry_operator.planning.slicing import lay_out, revise
+from tenantry_operator.planning.layout import Layout
+from tenantry_operator.planning.slicing import revise
 
 Slices = dict[str, tuple[Entry, ...]]
 
@@ -30,7 +31,8 @@ def apply(entries: list[Entry], written: Slices) -> list[Slices]:
     """What is written after every single step of bringing `entries` about, the last one being the end."""
     known = winners(e for content in written.values() for e in content)
     highest = max((e.revision for e in known.values()), default=0)
-    slices, obsolete = lay_out(revise(entries, known, highest), written)
+    revised = {e.model: revise(e, known.get(e.model), highest) for e in entries}
+    slices, obsolete = Layout().update(revised, written)
     steps = [dict(written)]
     for name, content in slices.items():
         steps.append(steps[-1] | {name: content})
@@ -99,8 +101,22 @@ def test_the_number_of_slices_does_not_swing_around_a_limit() -> None:
         assert {slice_bits(name) for name in written} == bits
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(sizes, worlds), min_size=1, max_size=4))
+def test_a_layout_that_goes_on_is_one_made_anew(generations: list[tuple[int, dict[int, int]]]) -> None:
+    written: Slices = {}
+    layout = Layout()
+    known: dict[str, Entry] = {}
+    for size, changes in generations:
+        wanted = {e.model: e for e in (entry(n, changes.get(n, 0)) for n in range(size))}
+        changed = {k: wanted.get(k) for k in wanted.keys() | known.keys() if wanted.get(k) != known.get(k)}
+        slices, obsolete = layout.update(changed, written)
+        assert (slices, obsolete) == Layout().update(wanted, written)
+        known, written = wanted, {n: c for n, c in (written | slices).items() if n not in obsolete}
+
+
 def test_revisions_go_on_from_the_highest_seen() -> None:
     known = {"ns.m1": msgspec.structs.replace(entry(1), revision=7)}
-    revised = revise([entry(1, version=1), entry(2)], known, highest=40)
-    assert {e.revision for e in revised.values()} == {41}
-    assert revise([entry(1)], known, highest=40) == known
+    assert revise(entry(1, version=1), known["ns.m1"], highest=40).revision == 41
+    assert revise(entry(2), None, highest=40).revision == 41
+    assert revise(entry(1), known["ns.m1"], highest=40) is known["ns.m1"]

@@ -1,0 +1,156 @@
+"""The slots that each model should be on in the end, kept up from one plan to the next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tenantry_core.artifacts import USER_PLACEHOLDER
+from tenantry_core.resources import TenantModel
+from tenantry_core.slices import Entry
+from tenantry_operator.planning.placement import place, place_some
+from tenantry_operator.planning.replicas import load_shares, wanted_replicas
+
+Placement = Mapping[str, tuple[str, ...]]
+Members = Mapping[str, tuple[str, ...]]
+Rates = Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may be placed."""
+
+    model: TenantModel
+    pool: str
+    entry: Entry | None
+    """What is written for its key."""
+
+    @property
+    def routed(self) -> tuple[str, ...]:
+        return tuple(slot for target in self.entry.targets for slot in target.slots) if self.entry else ()
+
+    @property
+    def failed(self) -> bool:
+        ready = self.model.status.condition("Ready")
+        return ready is not None and ready.status == "False"
+
+
+class Desired:
+    """Finds a place for what has changed; for all models of a pool where that takes moving others."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, tuple[str, ...]] = {}
+        """By model key, sorted. A model that is many users' is on the whole pool."""
+        self._candidates: dict[str, Candidate] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        """Replicas by model, by pool; without those on the whole pool."""
+        self._held: dict[str, Counter[str]] = {}
+        """How many of these models each slot holds, by pool."""
+        self._members: Members = {}
+        self._load: Rates = None
+        self._shares: dict[str, float] = {}
+        self._unsettled: set[str] = set()
+        """Models that count as placed elsewhere: see `_current`."""
+
+    def update(
+        self,
+        changed: Mapping[str, Candidate | None],
+        members: Members,
+        load: Rates,
+        before: Placement,
+        *,
+        resumed: bool,
+    ) -> set[str]:
+        """Takes what has changed (None: not to be placed); gives the models that were given other slots.
+
+        `before` is where the last plan wanted models; unless that is what this object gave (`resumed`), all
+        are placed anew.
+        """
+        pools = {one.pool for one in changed.values() if one is not None}
+        shifted = set()
+        for key, candidate in changed.items():
+            known = self._candidates.get(key)
+            if known is not None:
+                pools.add(known.pool)
+                self._take_out(key)
+            if known is None or candidate is None or known.pool != candidate.pool:
+                shifted.add(key)
+            if candidate is None:
+                self._candidates.pop(key, None)
+                self.slots.pop(key, None)
+            else:
+                self._candidates[key] = candidate
+        stale = {key for key in self._unsettled | changed.keys() if key in self._candidates}
+        if load is not self._load or (load is not None and shifted & load.keys()):
+            self._load = load
+            self._shares = load_shares(load, {key: one.pool for key, one in self._candidates.items()})
+            stale |= {k for k in self._candidates if self._known_count(k) != self._count(k, members, before)}
+        whole = not resumed or members != self._members
+        self._members = members
+        by_pool: dict[str, set[str]] = {pool: set() for pool in pools}
+        for key in self._candidates if whole else stale:
+            by_pool.setdefault(self._candidates[key].pool, set()).add(key)
+        return {key for pool, keys in by_pool.items() for key in self._place(pool, keys, before)}
+
+    def _place(self, pool: str, keys: Collection[str], before: Placement) -> set[str]:
+        """Give these a place, and all others of the pool where that takes it; gives those that move."""
+        for key in keys:
+            self._take_out(key)
+        names = self._members.get(pool, ())
+        counts = {key: self._count(key, self._members, before) for key in keys}
+        slots = {key: names for key, count in counts.items() if count is None}
+        some = {key: count for key, count in counts.items() if count is not None}
+        rest = self._counts.setdefault(pool, {})
+        held = self._held.setdefault(pool, Counter())
+        placed = None
+        if rest:
+            placed = place_some(some, {key: self._current(key, before) for key in some}, names, held)
+        if placed is None:
+            some |= rest
+            held.clear()
+            placed = place(some, {key: self._current(key, before) for key in some}, names)
+        rest |= some
+        for places in placed.values():
+            held.update(places)
+        self._unsettled -= slots.keys()
+        for key in placed:
+            candidate = self._candidates[key]
+            settled = not candidate.failed or set(candidate.routed) == set(placed[key])
+            (self._unsettled.discard if settled else self._unsettled.add)(key)
+        slots |= placed
+        moved = {key for key, places in slots.items() if self.slots.get(key) != places}
+        self.slots |= slots
+        return moved
+
+    def _take_out(self, key: str) -> None:
+        """It holds no place any more."""
+        pool = self._candidates[key].pool
+        if self._counts.get(pool, {}).pop(key, None) is not None:
+            held = self._held[pool]
+            for slot in self.slots[key]:
+                held[slot] -= 1
+
+    def _known_count(self, key: str) -> int | None:
+        return self._counts.get(self._candidates[key].pool, {}).get(key)
+
+    def _count(self, key: str, members: Members, before: Placement) -> int | None:
+        """Slots for a model; None for all of the pool."""
+        candidate = self._candidates[key]
+        if USER_PLACEHOLDER in candidate.model.spec.artifact.uri:
+            return None
+        share = None if self._load is None else self._shares.get(key, 0.0)
+        size = len(members.get(candidate.pool, ()))
+        return wanted_replicas(candidate.model.spec, len(self._current(key, before)), share, size)
+
+    def _current(self, key: str, before: Placement) -> tuple[str, ...]:
+        """Where a model is placed already: as the last plan wanted it, else as it is written.
+
+        What failed is only where it is written. So it would be after a restart, and finding it a place
+        anew must not begin to move others only then.
+        """
+        candidate = self._candidates[key]
+        if candidate.failed:
+            return candidate.routed
+        known = before.get(key)
+        return candidate.routed if known is None else known
