@@ -27,7 +27,7 @@ from cluster.programs import cache_directory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("operator", "router", "predictor")
-_FILES = (".containerignore", "LICENSE", "README.md", "pyproject.toml")
+_FILES = ("LICENSE", "README.md", "pyproject.toml")
 _FOLDERS = ("deploy/images", "crds", "core", *_PARTS, "cli")
 # Stands in for python:3.13-slim: the same Debian, the same Python.
 _BASE = (
@@ -82,7 +82,7 @@ def _tag() -> str:
 
 
 def _copy_source(target: Path) -> Path:
-    """What .containerignore lets into the build."""
+    """All that goes into the build."""
     for folder in _FOLDERS:
         shutil.copytree(_ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in _FILES:
