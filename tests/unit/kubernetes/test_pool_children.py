@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tenantry_core.resources import PredictorPool, from_manifest
-from tenantry_operator.kubernetes.pool_children import Release, digest, shared_children, slot_deployment
+from tenantry_operator.kubernetes.pool_children import digest, shared_children, slot_deployment
+from tenantry_operator.kubernetes.release import Release
 
-RELEASE = Release("tenantry", "registry.example/predictor:1", "tenantry-token")
+RELEASE = Release("tenantry", "registry.example/predictor:1", token_secret="tenantry-token")
 
 
 def pool(**spec: Any) -> PredictorPool:
@@ -83,7 +84,12 @@ def test_little_cpu_is_asked_for_and_none_is_withheld() -> None:
     resources = predictor()["resources"]
     assert resources["requests"]["cpu"] == "100m"
     assert "cpu" not in resources["limits"]
-    assert resources["limits"]["memory"] == resources["requests"]["memory"]
+    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == ("256Mi", "2Gi")
+
+
+def test_a_memory_limit_that_is_stated_alone_is_asked_for_whole() -> None:
+    stated = {"resources": {"limits": {"memory": "4Gi"}}}
+    assert predictor(template=stated)["resources"]["requests"]["memory"] == "4Gi"
 
 
 def test_what_the_template_states_is_kept() -> None:
@@ -142,9 +148,10 @@ def test_without_a_token_secret_none_is_asked_for() -> None:
 
 def test_only_routers_and_operators_may_call() -> None:
     [policy] = [child for child in shared_children(pool(), RELEASE) if child["kind"] == "NetworkPolicy"]
-    [rule] = policy["spec"]["ingress"]
-    callers = {c["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for c in rule["from"]}
-    assert callers == {"router", "operator"}
+    calls, scrapes = policy["spec"]["ingress"]
+    callers = {c["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for c in calls["from"]}
+    assert (callers, [port["port"] for port in calls["ports"]]) == ({"router", "operator"}, ["http"])
+    assert [port["port"] for port in scrapes["ports"]] == ["metrics"]
 
 
 def test_the_digest_tells_a_changed_template_and_nothing_else() -> None:
