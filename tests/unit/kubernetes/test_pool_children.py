@@ -137,7 +137,7 @@ def test_the_token_is_mounted_where_the_predictor_reads_it() -> None:
     path = dict(options())["--token-file"]
     [mount] = [m for m in predictor()["volumeMounts"] if path.startswith(m["mountPath"] + "/")]
     [volume] = [v for v in pod()["volumes"] if v["name"] == mount["name"]]
-    assert volume["secret"] == {"secretName": "tenantry-token"}
+    assert volume["secret"]["secretName"] == "tenantry-token"
 
 
 def test_without_a_token_secret_none_is_asked_for() -> None:
