@@ -68,10 +68,10 @@ def model_url(model: TenantModel, router_url: str) -> str:
 
 
 def quantity(size: int) -> str:
-    """Bytes as a Kubernetes Quantity, rounded up to a unit that leaves two digits or more."""
-    units = ("", "Ki", "Mi", "Gi", "Ti")
-    power = next((p for p in range(len(units)) if size < 10 * 1024 ** (p + 1)), len(units) - 1)
-    return f"{-(-size // 1024**power)}{units[power]}"
+    """Bytes as a Kubernetes Quantity: in Ki, or in a larger unit that leaves two digits or more; rounded up."""
+    units = ("Ki", "Mi", "Gi", "Ti")
+    power = next((p for p in range(1, len(units)) if size < 10 * 1024 ** (p + 1)), len(units))
+    return f"{-(-size // 1024**power)}{units[power - 1]}"
 
 
 def timestamp(unix: float) -> str:
