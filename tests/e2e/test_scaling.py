@@ -54,7 +54,7 @@ def scale(installation: Installation, slots: int) -> None:
 def loads(installation: Installation) -> int:
     """What the operator has asked predictors to load so far."""
     [operator] = installation.pods("operator")
-    return int(installation.metric(operator, "tenantry_checks_total"))
+    return int(installation.metric(operator, "tenantry_operator_checks_total"))
 
 
 def figures(
