@@ -21,7 +21,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tenantry_core.credentials import NoCredentials
 from tenantry_core.durations import parse_duration
 from tenantry_core.http import server
 from tenantry_core.tokens import TokenFile, TokenFileError
@@ -43,7 +42,9 @@ def main() -> None:
 
 
 def _feed(snapshot: Path, namespace: str) -> None:
-    from tenantry_router import feeder  # the Kubernetes client takes seconds to import; workers do without
+    # Importing the Kubernetes client takes 20 MB and a moment; workers do without.
+    from tenantry_core.credentials import NoCredentials
+    from tenantry_router import feeder
 
     try:
         feeder.run(snapshot, namespace)
