@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
@@ -67,18 +67,6 @@ class Case:
             for slot in slots
             for instance in self.fleet.ready_instances(slot)
         ]
-
-    def ready_slots(self, answers: Callable[[Instance], bool]) -> list[str]:
-        """Desired slots that answer; any other of the pool while none of them does."""
-
-        def answering(slots: Iterable[str]) -> list[str]:
-            return [slot for slot in slots if all(map(answers, self.fleet.ready_instances(slot)))]
-
-        desired = [slot for slot in self.desired if self.fleet.ready_instances(slot)]
-        if answer := answering(desired):
-            return answer
-        others = self.fleet.all_ready(self.pool)
-        return answering(others) or desired or others
 
     def results(self, reference: Reference) -> list[CheckResult]:
         """What loading exactly this reference came to, oldest first."""

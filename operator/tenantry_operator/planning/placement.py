@@ -61,7 +61,7 @@ def place_some(
     """
     names = sorted(slots)
     keys = sorted(replicas)
-    if not names or not keys:
+    if not names:
         return dict.fromkeys(keys, ())
     held = np.array([others.get(name, 0) for name in names], dtype=np.int64)
     board = _Board(keys, names, np.array([replicas[key] for key in keys], dtype=np.int64), held)

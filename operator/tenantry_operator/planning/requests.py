@@ -21,6 +21,8 @@ class Requests:
         self._now = world.now
         self._pending = world.pending
         self._silent_until = world.silent
+        self._busy = {_subject(check) for check in world.pending}
+        self._answering: dict[str, list[str]] = {}
         self._asked: dict[Check, int] = {}
         self._room: dict[str, int] = {}
         self._pools: dict[str, str] = {}
@@ -29,7 +31,7 @@ class Requests:
         for slot in world.slots.values():
             for instance in slot.instances:
                 if instance.ready and not instance.terminating and self.answers(instance):
-                    self._room[instance.id] = ROOM
+                    self._room[instance.id] = 1 if instance.id in world.silent else ROOM
                     self._pools[instance.id] = slot.pool
                     self._free[slot.pool] += 1
         self.wake_at: float | None = None
@@ -63,11 +65,10 @@ class Requests:
         Where the artifact itself failed it is tried again in its time; where a slot failed, on another one.
         """
         known = case.loads.known
-        slots = case.ready_slots(self.answers)
-        choices = case.checks_on(slots, wanted.reference, verify=wanted.verify)
-        if not choices or any(check in self._pending for check in choices):
+        choices = self._choices(case, wanted)
+        if not choices or _subject(choices[0]) in self._busy:
             return
-        choice = _best(choices, known)
+        choice = min(choices, key=lambda check: (*_setbacks(check, known), check.instance not in self._room))
         if choice.instance not in self._room:
             self.wake(self._silent_until.get(choice.instance))
         elif self.ask(choice, known, wanted.urgency):
@@ -75,6 +76,29 @@ class Requests:
             if not self._room[choice.instance]:
                 del self._room[choice.instance]
                 self._free[self._pools[choice.instance]] -= 1
+
+    def _choices(self, case: Case, wanted: OneOf) -> list[Check]:
+        """On desired slots that answer; on any other of the pool while none of them does."""
+        slots = [slot for slot in case.desired if self._is_answering(case, slot)] or self._others(case)
+        if (
+            not case.loads.known and len(slots) > 1
+        ):  # where nothing was tried, one with room is as good as all
+            slots = [slot for slot in slots if self._has_room_on(case, slot)][:1] or slots[:1]
+        return case.checks_on(slots, wanted.reference, verify=wanted.verify)
+
+    def _others(self, case: Case) -> list[str]:
+        if case.pool not in self._answering:
+            ready = case.fleet.all_ready(case.pool)
+            self._answering[case.pool] = [slot for slot in ready if self._is_answering(case, slot)]
+        desired = [slot for slot in case.desired if case.fleet.ready_instances(slot)]
+        return self._answering[case.pool] or desired or case.fleet.all_ready(case.pool)
+
+    def _is_answering(self, case: Case, slot: str) -> bool:
+        instances = case.fleet.ready_instances(slot)
+        return bool(instances) and all(map(self.answers, instances))
+
+    def _has_room_on(self, case: Case, slot: str) -> bool:
+        return any(instance.id in self._room for instance in case.fleet.ready_instances(slot))
 
     def wait_for_answers(self) -> None:
         """Plan again when the next silent instance is given another try."""
@@ -100,14 +124,13 @@ def attempts(known: Known, check: Check) -> int:
     return result.attempts if result and isinstance(result.outcome, CheckFailure) else 0
 
 
-def _best(choices: Sequence[Check], known: Known) -> Check:
-    if not known:
-        return choices[0]
+def _setbacks(check: Check, known: Known) -> tuple[bool, int]:
+    result = known.get(check)
+    if result is None or isinstance(result.outcome, LoadReport):
+        return True, 0
+    return result.outcome.transient, result.attempts
 
-    def setbacks(check: Check) -> tuple[bool, int]:
-        result = known.get(check)
-        if result is None or isinstance(result.outcome, LoadReport):
-            return True, 0
-        return result.outcome.transient, result.attempts
 
-    return min(choices, key=setbacks)
+def _subject(check: Check) -> tuple[object, ...]:
+    """The same for loads of which one is enough."""
+    return check.uid, check.generation, check.refresh, check.reference, check.verify

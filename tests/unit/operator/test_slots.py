@@ -259,3 +259,14 @@ def test_a_thousand_models_are_planned_in_a_moment() -> None:
     assert is_quiet(plan(world))
     assert time.process_time() - began < 1, "it takes about 60 ms on a core of its own"
     assert is_quiet(plan(replace(world, now=world.now + 10)))
+
+
+def test_what_a_deleted_model_held_is_free_for_those_that_stay() -> None:
+    sim = Simulation(3)
+    for name in ("a", "b"):
+        sim.store[f"s3://models/{name}.onnx"] = "one"
+        sim.apply(name, f"s3://models/{name}.onnx")
+    sim.settle()
+    sim.delete("b")
+    sim.settle()  # each plan is held against one made from scratch
+    assert placement(sim).keys() == {"ns.a"}
