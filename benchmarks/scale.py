@@ -268,7 +268,10 @@ class SliceWatch:
 
     def _follow(self) -> None:
         params = {"watch": "true", "resourceVersion": "0", "timeoutSeconds": str(int(PATIENCE * 2))}
-        with self._kube._http.stream("GET", _SLICES, params=params, timeout=None) as response:
+        with (
+            contextlib.suppress(httpx.TransportError),  # the API server ends before this does
+            self._kube._http.stream("GET", _SLICES, params=params, timeout=None) as response,
+        ):
             for line in response.iter_lines():
                 event = msgspec.json.decode(line, type=_Event)
                 self._slices[event.object.metadata.name] = {
