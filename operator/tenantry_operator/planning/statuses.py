@@ -68,7 +68,7 @@ def model_url(model: TenantModel, router_url: str) -> str:
 
 
 def quantity(size: int) -> str:
-    """Bytes as a Kubernetes Quantity: in Ki, or in a larger unit that leaves two digits or more; rounded up."""
+    """Bytes as a Kubernetes Quantity, rounded up: in Ki, or in a larger unit with two digits or more."""
     units = ("Ki", "Mi", "Gi", "Ti")
     power = next((p for p in range(1, len(units)) if size < 10 * 1024 ** (p + 1)), len(units))
     return f"{-(-size // 1024**power)}{units[power - 1]}"
