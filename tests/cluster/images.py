@@ -42,7 +42,7 @@ _BASE = (
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNFINISHED = ".build-"
 _KEPT = 2
-"""Sets of archives that stay in the cache: each takes a gigabyte."""
+"""Sets of archives that stay in the cache: each takes 1.6 GB."""
 
 
 @dataclass(frozen=True)
