@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
+import os
 import signal
 import socket
 from collections.abc import Coroutine, Mapping
@@ -71,7 +71,8 @@ class _Operator:
         deployments = Deployments()
         self._feed = Feed(self._state, deployments, api, namespace)
         self._actuator = KubernetesActuator(api, settings.release, deployments, self._feed.slices.versions)
-        self._election = Election(api, namespace, f"{socket.gethostname()}_{secrets.token_hex(4)}")
+        # The same after a pod's container was started again: it need not wait for its own Lease to run out.
+        self._election = Election(api, namespace, f"{socket.gethostname()}_{os.getpid()}")
         self._health = Health(self._feed, self._state)
 
     async def run(self) -> None:
