@@ -147,7 +147,7 @@ class _Builder:
             _report("building the images: seconds, or some minutes where a package changed")
             unfinished = Path(scratch) / "archives"
             script = str(source / "deploy" / "images" / "build")
-            self._run(script, "--engine=buildah", f"--base={base}", f"--archive={unfinished}")
+            self._run(sys.executable, script, "--engine=buildah", f"--base={base}", f"--archive={unfinished}")
             self._make_successor(f"tenantry/predictor:{_tag()}", unfinished / "successor.tar")
             unfinished.rename(archives)
 
