@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,13 @@ def of_pod(pod: dict[str, Any]) -> list[int]:
     return [
         int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _is_of(entry, uid)
     ]
+
+
+def kill(pod: dict[str, Any]) -> None:
+    """As the kernel does when memory runs out: nothing of it has time to say goodbye."""
+    for process in of_pod(pod):
+        with suppress(ProcessLookupError):  # it went with another
+            os.kill(process, signal.SIGKILL)
 
 
 @contextmanager

@@ -16,21 +16,29 @@ BACK_SECONDS = 90.0
 OUT_SECONDS = 2.0
 
 
-def test_a_predictor_that_is_killed_costs_no_request(installation: Installation, note: Note) -> None:
+def test_a_predictor_that_is_deleted_at_once_costs_no_request(installation: Installation, note: Note) -> None:
     with installation.traffic() as traffic:
-        window = killing(installation, traffic, installation.predictor("default-1"))
+        window = deleting(installation, traffic, installation.predictor("default-1"))
     note(window.summary())
     assert window.failures == []
     assert not window.broken
 
 
-def test_an_operator_that_is_killed_costs_no_request_and_moves_nothing(
+def test_a_predictor_that_crashes_costs_no_request(installation: Installation, note: Note) -> None:
+    with installation.traffic() as traffic:
+        window = crashing(installation, traffic, installation.predictor("default-1"))
+    note(window.summary())
+    assert window.failures == []
+    assert not window.broken
+
+
+def test_an_operator_that_is_deleted_at_once_costs_no_request_and_moves_nothing(
     installation: Installation, note: Note
 ) -> None:
     entries = installation.entries()
     with installation.traffic() as traffic:
         [operator] = installation.pods("operator")
-        window = killing(installation, traffic, operator)
+        window = deleting(installation, traffic, operator)
         traffic.go_on(15)  # time to plan
     note(window.summary())
     assert window.failures == []
@@ -39,11 +47,19 @@ def test_an_operator_that_is_killed_costs_no_request_and_moves_nothing(
     assert installation.entries() == entries
 
 
-def test_a_router_that_is_killed_costs_only_the_connections_it_held(
+def test_a_router_that_is_deleted_at_once_costs_only_connections(
     installation: Installation, note: Note
 ) -> None:
     with installation.traffic() as traffic:
-        window = killing(installation, traffic, installation.pods("router")[0])
+        window = deleting(installation, traffic, installation.pods("router")[0])
+    note(window.summary())
+    assert window.failures == []
+    assert window.cold == []
+
+
+def test_a_router_that_crashes_costs_only_connections(installation: Installation, note: Note) -> None:
+    with installation.traffic() as traffic:
+        window = crashing(installation, traffic, installation.pods("router")[0])
     note(window.summary())
     assert window.failures == []
     assert window.cold == []
@@ -77,7 +93,27 @@ def test_a_predictor_that_hangs_is_out_within_two_seconds_and_comes_back(
     assert back.slots[slot] > 0
 
 
-def killing(installation: Installation, traffic: Traffic, pod: dict[str, Any]) -> Window:
+def crashing(installation: Installation, traffic: Traffic, pod: dict[str, Any]) -> Window:
+    """From a moment before the crash until its container runs again and some seconds more."""
+    name = pod["metadata"]["name"]
+    since = traffic.now
+    traffic.go_on(3)
+    processes.kill(pod)
+    wait_for(lambda: restarts(installation, name) > restarts_of(pod), BACK_SECONDS, f"{name} is restarted")
+    settle(installation, BACK_SECONDS)
+    traffic.go_on(3)
+    return traffic.window(since)
+
+
+def restarts(installation: Installation, name: str) -> int:
+    return next(restarts_of(pod) for pod in installation.items("pods") if pod["metadata"]["name"] == name)
+
+
+def restarts_of(pod: dict[str, Any]) -> int:
+    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+
+
+def deleting(installation: Installation, traffic: Traffic, pod: dict[str, Any]) -> Window:
     """From a moment before the kill until its successor is there and some seconds more."""
     name = pod["metadata"]["name"]
     since = traffic.now
