@@ -68,7 +68,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("router")
     token = folder / "token"
-    token.write_text("sesame\nolder\n")
+    token.write_text("sesame\n")
     with ExitStack() as stack:
         upstreams = {slot: stack.enter_context(start_upstream(slot, folder)) for slot in SLOTS}
         addresses = [address(slot, upstream.port) for slot, upstream in upstreams.items()]
