@@ -104,7 +104,7 @@ def test_the_command_tells_what_runs(up: Up, shell: Shell) -> None:
     assert explained["slot"] in ("default-0", "default-1")
     assert "default.told" in shell("get", "placementslices", "-o", "wide").out
     assert f" {up.url}/predict/told " in shell("get", "tm", "told", "-o", "wide").out
-    assert f"Server Version: 0.1.0 ({up.url})" in shell("version").out
+    assert f"Server Version: 0.2.0 ({up.url})" in shell("version").out
     assert f"listening on {up.url}" in shell("logs", "router").out
     assert f"up at {up.url}" in shell("logs", "operator").out
     assert len(shell("logs", "default-0", "--tail", "1").out.splitlines()) == 1

@@ -239,4 +239,4 @@ def test_each_command_has_help_with_examples(tenantry: Shell) -> None:
 
 def test_version_of_the_command_needs_no_target(tenantry: Shell) -> None:
     answer = tenantry("version", "--client")
-    assert (answer.code, answer.out) == (0, "Client Version: 0.1.0\n")
+    assert (answer.code, answer.out) == (0, "Client Version: 0.2.0\n")
