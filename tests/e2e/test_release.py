@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import Note
-from e2e.installation import NAMESPACE, RELEASE, ROOT, TENANTS, Installation
+from e2e.installation import NAMESPACE, RELEASE, ROOT, TENANTS, Installation, Object
 from e2e.rest import settle
 from integration.kube import OWN
 from integration.waiting import wait_for
@@ -28,21 +28,30 @@ NAMESPACED = {
     "apis/discovery.k8s.io/v1": ("endpointslices",),
     "apis/tenantry.dev/v1alpha1": ("placementslices",),
 }
+OWN_POOL: Object = {
+    "apiVersion": "tenantry.dev/v1alpha1",
+    "kind": "PredictorPool",
+    "metadata": {"name": "own"},
+    "spec": {"replicas": 0},
+}
+"""A user's."""
 NOT_OURS = {"demo-s3", "kube-root-ca.crt", "default"}
 """The tour's store, and what every namespace has."""
 
 
 def test_uninstalling_leaves_only_what_is_the_users(installation: Installation, note: Note) -> None:
-    edited = installation.pool()["metadata"]["generation"] > 1
-    said = installation.helm("status", RELEASE)
-    assert "helm uninstall" in said
-    installation.helm("uninstall", RELEASE, "--wait", "--timeout=5m")
-    wait_for(lambda: not left(installation), 60, f"nothing is left; there is {left(installation)}")
-    assert len(installation.models()) == TENANTS
-    pools = [pool["metadata"]["name"] for pool in installation.kube.items(f"{OWN}/predictorpools")]
-    assert pools == (["default"] if edited else [])
-    note(f"left: CRDs, {TENANTS} TenantModels, PredictorPools {pools}")
-    installation.upgrade()
+    installation.apply(OWN_POOL)
+    assert "helm uninstall" in installation.helm("status", RELEASE)
+    try:
+        installation.helm("uninstall", RELEASE, "--wait", "--timeout=5m")
+        wait_for(lambda: not left(installation), 60, "nothing of the release is left")
+        assert len(installation.models()) == TENANTS
+        pools = [pool["metadata"]["name"] for pool in installation.kube.items(f"{OWN}/predictorpools")]
+        assert pools == [OWN_POOL["metadata"]["name"]]
+        note(f"left: CRDs, {TENANTS} TenantModels, PredictorPools {', '.join(pools)}")
+    finally:
+        installation.kube.delete(f"{OWN}/predictorpools/{OWN_POOL['metadata']['name']}")
+        installation.upgrade()
     settle(installation, BACK_SECONDS)
     with installation.traffic() as traffic:
         window = traffic.go_on(3)
