@@ -120,6 +120,14 @@ class Installation:
         conditions = self.model(name).get("status", {}).get("conditions", ())
         return next((c["message"] for c in conditions if c["type"] == kind), "")
 
+    def serve(self, count: int) -> None:
+        """Models m0, m1 and so on, all Ready: of a row [1.0] number n makes n + 1."""
+        for number in range(count):
+            self.apply(f"m{number}", self.publish(f"m{number}", 1, number))
+        for number in range(count):
+            self.wait_answers(f"m{number}", number + 1)
+            self.wait_ready(f"m{number}")
+
     def wait_ready(self, name: str, status: str = "True", seconds: float = 30.0) -> str:
         """The reason of Ready, once it has this status."""
 

@@ -28,11 +28,7 @@ KILLS = 3
 @pytest.fixture(scope="module")
 def installation(plane: ControlPlane, s3_server: S3Server) -> Iterator[Installation]:
     with Installation(plane, s3_server, slots=3) as made:
-        for number in range(MODELS):
-            made.apply(f"m{number}", made.publish(f"m{number}", 1, number))
-        for number in range(MODELS):
-            made.wait_answers(f"m{number}", number + 1)
-            made.wait_ready(f"m{number}")
+        made.serve(MODELS)
         yield made
 
 

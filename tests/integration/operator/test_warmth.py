@@ -21,11 +21,7 @@ REQUESTS = [post_json(f"/predict/m{number}", [[1.0]]) for number in range(MODELS
 @pytest.fixture(scope="module")
 def installation(plane: ControlPlane, s3_server: S3Server) -> Iterator[Installation]:
     with Installation(plane, s3_server, slots=2) as made:
-        for number in range(MODELS):
-            made.apply(f"m{number}", made.publish(f"m{number}", 1, number))
-        for number in range(MODELS):
-            made.wait_answers(f"m{number}", number + 1)
-            made.wait_ready(f"m{number}")
+        made.serve(MODELS)
         yield made
 
 
