@@ -6,6 +6,7 @@ evenly, and those that queue at a worker that dies wait for the next one instead
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -81,7 +82,8 @@ class _Supervisor:
         if ended is None:
             return
         if ended.si_pid not in self._workers:  # an orphan: the first process of a container inherits them
-            os.waitpid(ended.si_pid, 0)
+            with contextlib.suppress(ChildProcessError):  # or a child of another thread, which was quicker
+                os.waitpid(ended.si_pid, 0)
             return
         number, process, started = self._workers.pop(ended.si_pid)
         code = process.wait()
