@@ -33,6 +33,7 @@ class Slot:
         self.address = address
         self.upstream = upstream
         self.ready = address.ready
+        """By the book's word or by its own: `health` asks one that the book calls not ready."""
         self.ejected = False
         """Kept out of rotation; this and what follows is kept by `health`."""
         self.failures = 0
@@ -47,6 +48,11 @@ class Slot:
     @property
     def available(self) -> bool:
         return self.ready and not self.ejected
+
+    @property
+    def doubted(self) -> bool:
+        """The book says that it is not ready. So it does, too, of pods whose kubelet only is silent."""
+        return not self.address.ready
 
     @property
     def in_flight(self) -> int:
@@ -72,14 +78,18 @@ class Fleet:
         self.pools: dict[str, SlotPool] = {}
 
     def set_addresses(self, book: AddressBook) -> None:
-        """Where the slots are from now on. Requests on their way to what is gone may still finish."""
+        """Where the slots are from now on. Requests on their way to what is gone may still finish.
+
+        One that was ready stays so although the book doubts it, until it says so itself or does not answer.
+        """
         slots: dict[str, Slot] = {}
         for address in book.slots:
             if PREDICTOR_PORT not in address.ports:
                 continue
             known = self.slots.get(address.slot)
             if known is not None and _same_place(known.address, address):
-                known.ready = address.ready
+                known.address = address
+                known.ready = known.ready or address.ready  # one that was ready may still be: it is asked
                 slots[address.slot] = known
             else:
                 slots[address.slot] = Slot(address, self._connect(address))

@@ -1,5 +1,9 @@
 """Which slots are kept out of rotation: those that fail requests, and those that do not answer probes.
 
+A slot that the address book calls not ready is asked itself. Kubernetes takes pods for not ready, too, when
+their kubelet is silent for 40 seconds, though they answer as ever; and one that is new or was started again
+says of itself that it is not warm yet.
+
 Passive ejection follows Envoy's outlier detection: consecutive failures, a time that grows with each
 ejection, never more than half of a pool.
 """
@@ -27,7 +31,8 @@ FORGIVEN_AFTER = 60.0
 PROBE_INTERVAL = 0.5
 PROBE_TIMEOUT = 0.5
 """Seconds."""
-PROBE_REQUEST = b"GET /v2/health/live HTTP/1.1\r\nhost: predictor\r\n\r\n"
+IS_LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: predictor\r\n\r\n"
+IS_READY = b"GET /v2/health/ready HTTP/1.1\r\nhost: predictor\r\n\r\n"
 
 
 class Health:
@@ -52,16 +57,27 @@ class Health:
             slot.probe_failures += 1
             if slot.probe_failures >= PROBES_TO_EJECT:
                 self._eject(slot, "probes are not answered")
+                slot.ready = slot.ready and not slot.doubted
             return
         slot.probe_failures = 0
         if slot.ejected and now >= slot.out_until:
             slot.ejected = False
             slot.failures = 0
-            logger.info("slot %s is back in rotation", slot.name)
+            if slot.ready:
+                logger.info("slot %s is back in rotation", slot.name)
+
+    def said(self, slot: Slot, ready: bool) -> None:
+        """A slot that was doubted when it was asked has said whether it is ready."""
+        if slot.doubted and slot.ready is not ready:
+            slot.ready = ready
+            logger.info("slot %s says that it is %s", slot.name, "ready" if ready else "not ready")
 
     def _eject(self, slot: Slot, why: str) -> bool:
+        """One that is not ready is out of rotation as it is."""
         pool = self._fleet.pools.get(slot.address.pool)
-        if slot.ejected or pool is None or pool.slots.get(slot.name) is not slot or not _may_eject(pool):
+        if slot.ejected or not slot.ready or pool is None:
+            return False
+        if pool.slots.get(slot.name) is not slot or not _may_eject(pool):
             return False
         slot.ejected = True
         logger.warning("slot %s is out of rotation: %s", slot.name, why)
@@ -76,7 +92,7 @@ def _may_eject(pool: SlotPool) -> bool:
 
 
 class Prober:
-    """Asks every slot, twice a second and on a connection of its own, whether it lives."""
+    """Asks every slot, twice a second and on a connection of its own, whether it lives, or is ready."""
 
     def __init__(self, fleet: Fleet, health: Health) -> None:
         self._fleet = fleet
@@ -120,7 +136,8 @@ class _Probe:
     def start(self) -> None:
         """Send a probe, unless one is still under way."""
         if self._call is None:
-            self._call = self._pool.send(PROBE_REQUEST, self._done)
+            request, done = (IS_READY, self._said) if self._slot.doubted else (IS_LIVE, self._done)
+            self._call = self._pool.send(request, done)
             self._timer = self._loop.call_later(PROBE_TIMEOUT, self._timed_out)
 
     def close(self) -> None:
@@ -131,6 +148,13 @@ class _Probe:
         self._finish()
         alive = isinstance(result, UpstreamResponse) and result.status < 500
         self._health.probed(self._slot, alive, self._loop.time())
+
+    def _said(self, result: UpstreamResponse | UpstreamError) -> None:
+        """An answer of any kind shows that it lives."""
+        self._finish()
+        if isinstance(result, UpstreamResponse):
+            self._health.said(self._slot, result.status < 400)
+        self._health.probed(self._slot, isinstance(result, UpstreamResponse), self._loop.time())
 
     def _timed_out(self) -> None:
         self._finish()

@@ -45,6 +45,8 @@ def own(breakable: Service) -> Service:
     for process in (*breakable.upstreams.values(), breakable.router):
         if not process.is_running():
             process.start()
+    for slot in SLOTS:
+        say(breakable, slot, "trust")
     book = tuple(address(slot, upstream.port) for slot, upstream in breakable.upstreams.items())
     breakable.snapshot.write_addresses(AddressBook(book))
     # A slot comes back when the time that it was put out for has passed.
@@ -88,6 +90,16 @@ class Load:
 def slot_of(service: Service, user: str) -> str:
     document = http.get(f"{service.url}/explain/{user}").json()
     return str(document["slot"])
+
+
+def show_ready(service: Service, *ready: str) -> None:
+    """Only these are, by the address book."""
+    book = (address(slot, upstream.port, ready=slot in ready) for slot, upstream in service.upstreams.items())
+    service.snapshot.write_addresses(AddressBook(tuple(book)))
+
+
+def say(service: Service, slot: str, word: str) -> None:
+    http.post(f"{service.upstreams[slot].url}/{word}").raise_for_status()
 
 
 def is_available(service: Service, slot: str) -> bool:
@@ -167,26 +179,46 @@ def test_when_nothing_is_reachable_the_answer_is_503_and_soon(own: Service) -> N
 
 def test_a_slot_that_is_not_ready_gets_nothing_while_others_are(own: Service) -> None:
     primary = slot_of(own, "acme:1")
-    ports = {slot: upstream.port for slot, upstream in own.upstreams.items()}
-    own.snapshot.write_addresses(
-        AddressBook(tuple(address(slot, port, ready=slot != primary) for slot, port in ports.items()))
-    )
-    wait_until(lambda: slot_of(own, "acme:1") != primary, 2.0, "the router has read the addresses")
+    others = [slot for slot in SLOTS if slot != primary]
+    say(own, primary, "doubt")
+    show_ready(own, *others)
+    wait_until(lambda: slot_of(own, "acme:1") != primary, 5.0, "the router has read the addresses")
     answer = http.post(f"{own.url}/predict/acme:1", json=[[1]])
     assert answer.json()["slot"] != primary
-    own.snapshot.write_addresses(
-        AddressBook(tuple(address(slot, port, ready=False) for slot, port in ports.items()))
-    )
+    for slot in others:
+        say(own, slot, "doubt")
+    show_ready(own)
     wait_until(
         lambda: http.get(f"{own.url}/explain/acme:1").json()["reason"] == "last-resort",
-        2.0,
+        5.0,
         "the router has read the addresses",
     )
+    assert http.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
+    for slot in SLOTS:
+        say(own, slot, "trust")
+    wait_until(lambda: slot_of(own, "acme:1") == primary, 5.0, "the slots have been asked themselves")
+
+
+def test_slots_that_only_kubernetes_takes_for_not_ready_serve_on(own: Service) -> None:
+    """As while their kubelet is silent; also by a router that starts meanwhile."""
+    primary = slot_of(own, "acme:1")
+    with Load(own.url, seconds=3.0) as load:
+        show_ready(own)
+        load._thread.join()
+    assert load.result.errors == 0, (load.result.summary(), load.refusals)
+    assert all(is_available(own, slot) for slot in SLOTS)
+    assert slot_of(own, "acme:1") == primary
+    with start_router(own.snapshot.path) as late:
+        service = Service(late, own.upstreams, own.snapshot)
+        wait_until(lambda: all(is_available(service, slot) for slot in SLOTS), 5.0, "all are known as ready")
+        assert slot_of(service, "acme:1") == primary
+    own.upstreams[primary].kill()
+    wait_until(lambda: not is_available(own, primary), 3.0, "the one that has died is out")
     assert http.post(f"{own.url}/predict/acme:1", json=[[1]]).status_code == 200
 
 
 def test_a_slot_that_moves_is_found_at_its_new_address(own: Service, folder: Path) -> None:
-    with Load(own.url, seconds=4.0) as load, start_upstream("default-0", folder) as successor:
+    with start_upstream("default-0", folder) as successor, Load(own.url, seconds=4.0) as load:
         own.snapshot.write_addresses(
             AddressBook(
                 tuple(

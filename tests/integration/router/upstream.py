@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from tenantry_core.http.messages import Handler, Reply, Request, Response
@@ -27,13 +28,22 @@ class Upstream:
     def __init__(self, slot: str) -> None:
         self._slot = slot
         self._counts: Counter[str] = Counter()
+        self._ready = True
 
     def match(self, method: bytes, path: bytes) -> Handler | None:
         if path == b"/v2/health/live":
             return lambda _, reply: reply.send(Response(200, [_JSON], b"{}"))
         if path == b"/counts":
             return lambda _, reply: reply.send(Response(200, [_JSON], json.dumps(self._counts).encode()))
+        if path == b"/v2/health/ready":
+            return lambda _, reply: reply.send(Response(200 if self._ready else 503, [_JSON], b"{}"))
+        if path in (b"/doubt", b"/trust"):
+            return partial(self._turn, path == b"/trust")
         return self._answer
+
+    def _turn(self, ready: bool, _: Request, reply: Reply) -> None:
+        self._ready = ready
+        reply.send(Response(200, [_JSON], b"{}"))
 
     def _answer(self, request: Request, reply: Reply) -> None:
         self._counts["arrived"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,12 @@ class World:
 
     def slot(self, number: int = 0) -> Slot:
         return self.fleet.slots[f"p-{number}"]
+
+    def show(self, *, ready: bool) -> None:
+        """The address book says so of every slot."""
+        slots = tuple(self.fleet.slots)
+        book = tuple(SlotAddress(slot, "p", "h", {"http": 1}, ready=ready) for slot in slots)
+        self.fleet.set_addresses(AddressBook(book))
 
     def fail(self, now: float, number: int = 0, times: int = FAILURES_TO_EJECT) -> None:
         for _ in range(times):
@@ -109,10 +116,62 @@ def test_a_new_pod_behind_a_slot_starts_with_a_clean_record() -> None:
 def test_an_address_that_stays_keeps_its_connections() -> None:
     world = World(2)
     kept = world.slot()
-    book = AddressBook(tuple(SlotAddress(f"p-{n}", "p", "h", {"http": 1}, ready=False) for n in range(2)))
-    world.fleet.set_addresses(book)
+    world.show(ready=False)
     assert world.slot() is kept
-    assert not kept.available
+
+
+def test_a_slot_that_was_ready_stays_in_rotation_until_it_denies_it_itself() -> None:
+    world = World(2)
+    world.show(ready=False)
+    assert world.slot().available
+    world.health.said(world.slot(), True)
+    assert world.slot().available
+    world.health.said(world.slot(), False)
+    assert not world.slot().available
+    world.health.probed(world.slot(), True, 0.0)
+    assert not world.slot().available
+    world.health.said(world.slot(), True)
+    assert world.slot().available
+
+
+def test_a_slot_that_is_doubted_and_does_not_answer_is_out_however_many_are() -> None:
+    world = World(2)
+    world.show(ready=False)
+    for number in range(2):
+        for _ in range(PROBES_TO_EJECT):
+            assert world.slot(number).available
+            world.health.probed(world.slot(number), False, 0.0)
+    assert not world.slot(0).available
+    assert not world.slot(1).available
+
+
+def test_a_slot_that_never_was_ready_is_used_once_it_says_so() -> None:
+    world = World(1)
+    world.fleet.set_addresses(AddressBook((SlotAddress("p-0", "p", "new", {"http": 1}, ready=False),)))
+    assert not world.slot().available
+    world.health.probed(world.slot(), True, 0.0)
+    assert not world.slot().available
+    world.health.said(world.slot(), True)
+    assert world.slot().available
+
+
+def test_what_a_slot_was_asked_before_the_book_called_it_ready_does_not_count() -> None:
+    world = World(1)
+    world.show(ready=False)
+    world.show(ready=True)
+    world.health.said(world.slot(), False)
+    assert world.slot().available
+
+
+def test_a_slot_that_starts_is_not_put_out_of_rotation(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(0)
+    slots = ("p-0", "p-1")
+    book = tuple(SlotAddress(slot, "p", "new", {"http": 1}, ready=False) for slot in slots)
+    world.fleet.set_addresses(AddressBook(book))
+    for _ in range(5 * PROBES_TO_EJECT):
+        world.health.probed(world.slot(), False, 0.0)
+    assert world.ejected == []
+    assert not caplog.records
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=300))
