@@ -134,7 +134,7 @@ def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
 
     @app.get("/explain/{user_id}", summary="Which model, version and slot would serve a user, and why")
     async def explain_user(request: Request, user_id: str) -> dict[str, Any]:
-        return explain(router, caller(_tenant(request), user_id))
+        return await explain(router, caller(_tenant(request), user_id))
 
 
 def _index_entry(name: str, model: RoutedModel) -> dict[str, str]:

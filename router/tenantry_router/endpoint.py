@@ -18,6 +18,7 @@ from tenantry_router.identity import Caller, caller, decode_segment, user_in_bod
 from tenantry_router.model import RoutedModel
 from tenantry_router.renaming import Renaming
 from tenantry_router.router import Router
+from tenantry_router.waiting import Waiting
 
 _PREDICT = b"/predict/"
 _MODELS = b"/v2/models/"
@@ -43,6 +44,7 @@ class Predictions:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._waiting = Waiting()
 
     def match(self, method: bytes, path: bytes) -> Handler | None:
         if method != b"POST":
@@ -57,10 +59,19 @@ class Predictions:
         """`POST /predict/{user_id}`: the model is found by its user."""
         try:
             fields = field.read(request.headers)
-            segment = request.path[len(_PREDICT) :]
-            destination = self._router.destinations.of_user(fields.get(wire.TENANT), segment)
+            tenant, segment = fields.get(wire.TENANT), request.path[len(_PREDICT) :]
             line = b"POST /predict?%b HTTP/1.1\r\n" % request.query if request.query else _PREDICT_LINE
-            self._forward(request, reply, fields, destination, line)
+            destination = self._router.destinations.of_user(tenant, segment, request.received)
+            if destination is not None:
+                self._forward(request, reply, fields, destination, line)
+                return
+            timeout = field.timeout(fields) or self._router.settings.default_timeout
+            self._waiting.add(
+                reply,
+                lambda: self._router.destinations.look_up(tenant, segment),
+                request.received + timeout,
+                lambda found: self._forward(request, reply, fields, found, line),
+            )
         except Problem as problem:
             metrics.count_request(problem.status)
             metrics.count_problem(problem.status, problem.reason)

@@ -9,20 +9,20 @@ from tenantry_router.choose import candidates
 from tenantry_router.destination import Destination
 from tenantry_router.fleet import Slot
 from tenantry_router.identity import Caller
-from tenantry_router.model import RoutedModel
 from tenantry_router.router import Router
 
 
-def explain(router: Router, who: Caller) -> dict[str, Any]:
+async def explain(router: Router, who: Caller) -> dict[str, Any]:
     """A JSON document about one user. Raises Problem as a prediction would: unknown or ambiguous."""
     assert who.tenant is not None  # the path names at least a tenant
-    model = router.table.models[router.models.model_for(who.tenant, who.user)]
+    assignment = router.models.model_for(who.tenant, who.user)
+    model, because, _ = assignment or await router.models.look_up(who.tenant, who.user)
     tenant = router.table.tenants[model.tenant]
     document: dict[str, Any] = {
         "tenant": who.tenant,
         "user": who.user,
         "model": model.key,
-        "because": _why_model(model, who),
+        "because": because,
         "otherModels": sorted(tenant.models.keys() - {model.key}),
     }
     try:
@@ -30,16 +30,6 @@ def explain(router: Router, who: Caller) -> dict[str, Any]:
     except Problem as problem:
         return document | {"version": None, "slot": None, "reason": problem.reason, "message": problem.error}
     return document | _why_slot(router, destination)
-
-
-def _why_model(model: RoutedModel, who: Caller) -> str:
-    users = model.entry.users
-    if who.user is not None and who.user in users.ids:
-        return f"users.ids names {who.user!r}"
-    prefixes = [p for p in users.prefixes if who.user is not None and who.user.startswith(p)]
-    if prefixes:
-        return f"users.prefixes has {max(prefixes, key=len)!r}, the longest that fits"
-    return "it answers for every user of the tenant"
 
 
 def _why_slot(router: Router, destination: Destination) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tenantry_core.problems import Problem
 from tenantry_router.identity import Caller
@@ -11,20 +12,35 @@ from tenantry_router.model import RoutedModel
 from tenantry_router.table import Table, Tenant
 
 
-class ModelInfoRepository(Protocol):
-    """Knows which model serves which user."""
+class Assignment(NamedTuple):
+    """The model that answers for a user."""
 
-    @property
-    def generation(self) -> int:
-        """Another number whenever an answer may have changed."""
+    model: RoutedModel
+    because: str
+    """What says so, for people."""
+    until: float = math.inf
+    """In `time.monotonic`'s time: it holds so long, or until the table changes."""
+
+
+class ModelInfoRepository(Protocol):
+    """Knows which model serves which user.
+
+    Both calls raise Problem: 404 for an unknown tenant or user, 409 when several models could answer.
+    """
+
+    def model_for(self, tenant: str, user: str | None) -> Assignment | None:
+        """What is known now of `user` (None: the tenant as a whole); None: `look_up` has to tell.
+
+        Must not block.
+        """
         ...
 
-    def model_for(self, tenant: str, user: str | None) -> str:
-        """The key, `namespace.name`, of the model that answers for `user` (None: the tenant as a whole).
+    async def look_up(self, tenant: str, user: str | None) -> Assignment:
+        """What `model_for` would tell if it knew. Raises Problem 503 while it cannot be known."""
+        ...
 
-        Answers may be remembered until `generation` changes. Must not block. Raises Problem: 404 for an
-        unknown tenant or user, 409 when several could answer.
-        """
+    async def close(self) -> None:
+        """Let go of what it holds open."""
         ...
 
 
@@ -34,16 +50,36 @@ class TableModelInfoRepository:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    @property
-    def generation(self) -> int:
-        return self._table.generation
-
-    def model_for(self, tenant: str, user: str | None) -> str:
-        known = self._table.tenants.get(tenant)
-        if known is None:
-            raise Problem(404, f"There is no tenant {tenant!r} with a model.", reason="UnknownTenant")
+    def model_for(self, tenant: str, user: str | None) -> Assignment:
+        known = tenant_of(self._table, tenant)
         claimed = known.model_for(user) if user is not None else None
-        return (claimed or _model_for_everyone(known, tenant, user)).key
+        if claimed is None or user is None:
+            return Assignment(
+                _model_for_everyone(known, tenant, user), "it answers for every user of the tenant"
+            )
+        return Assignment(claimed, _why(claimed, user))
+
+    async def look_up(self, tenant: str, user: str | None) -> Assignment:
+        return self.model_for(tenant, user)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def tenant_of(table: Table, name: str) -> Tenant:
+    """Raises Problem 404."""
+    known = table.tenants.get(name)
+    if known is None:
+        raise Problem(404, f"There is no tenant {name!r} with a model.", reason="UnknownTenant")
+    return known
+
+
+def _why(claimant: RoutedModel, user: str) -> str:
+    users = claimant.entry.users
+    if user in users.ids:
+        return f"users.ids names {user!r}"
+    prefix = max((prefix for prefix in users.prefixes if user.startswith(prefix)), key=len)
+    return f"users.prefixes has {prefix!r}, the longest that fits"
 
 
 def _model_for_everyone(known: Tenant, tenant: str, user: str | None) -> RoutedModel:

@@ -139,23 +139,28 @@ def test_a_malformed_entry_changes_nothing(malformed: Entry, sentence: str) -> N
     assert set(table.models) == {"n.a"}
 
 
+def model_of(destinations: Destinations, tenant: bytes | None, segment: bytes) -> str | None:
+    found = destinations.of_user(tenant, segment, now=0.0)
+    return found.model.key if found else None
+
+
 def test_what_is_remembered_of_users_is_forgotten_when_a_slice_changes() -> None:
     table = Table()
     destinations = Destinations(table, TableModelInfoRepository(table), LoadTimes())
     table.set_slice("placement-0-0", SliceContent((entry("n.a"),)))
-    assert destinations.of_user(None, b"a:1") is destinations.of_user(None, b"a:1")
-    assert destinations.of_user(None, b"a:1").model.key == "n.a"
+    assert destinations.of_user(None, b"a:1", 0.0) is destinations.of_user(None, b"a:1", 0.0)
+    assert model_of(destinations, None, b"a:1") == "n.a"
     table.set_slice("placement-0-0", SliceContent((entry("n.b"),)))
-    assert destinations.of_user(None, b"a:1").model.key == "n.b"
+    assert model_of(destinations, None, b"a:1") == "n.b"
     table.remove_slice("placement-0-0")
     with pytest.raises(Problem):
-        destinations.of_user(None, b"a:1")
+        model_of(destinations, None, b"a:1")
 
 
 def test_a_tenant_header_and_a_prefix_of_the_id_are_not_taken_for_each_other() -> None:
     table = Table()
     destinations = Destinations(table, TableModelInfoRepository(table), LoadTimes())
     table.set_slice("placement-0-0", SliceContent((entry("n.a"), entry("n.b", tenant="b"))))
-    assert destinations.of_user(None, b"a:b").model.key == "n.a"
-    assert destinations.of_user(b"b", b"a:b").model.key == "n.b"
-    assert destinations.of_user(None, b"b").model.key == "n.b"
+    assert model_of(destinations, None, b"a:b") == "n.a"
+    assert model_of(destinations, b"b", b"a:b") == "n.b"
+    assert model_of(destinations, None, b"b") == "n.b"
