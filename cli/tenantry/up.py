@@ -257,7 +257,7 @@ def _checked_prefixes(prefixes: Sequence[str]) -> list[str]:
     """Each with its trailing slash. Raises UpError for one that is none, or whose folder is not there."""
     checked = [prefix if prefix.endswith("/") else f"{prefix}/" for prefix in prefixes]
     for prefix in checked:
-        if re.match(r"s3://[^/]+/|file:///", prefix) is None:
+        if re.match(r"file:///|(?!file:)[a-z][a-z0-9+-]+://[^/]+/", prefix) is None:
             raise UpError(
                 f"{prefix} is no storage prefix: write it like s3://bucket/path/ or file:///folder/"
             )

@@ -22,8 +22,13 @@ SAFE_FORMATS = ("onnx", "skops", "xgboost", "lightgbm")
 CODE_FORMATS = ("pickle", "joblib")
 """Opening one runs code of the author's choice. Predictors never do."""
 
-_S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/(?P<key>[^\s\x00-\x1f\x7f?#%\\]{1,1024})")
-_FILE = re.compile(r"file://(?P<key>/[^\s\x00-\x1f\x7f?#%\\]{1,1024})")
+_URI = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+-]{1,30})://(?P<place>[A-Za-z0-9._-]{0,253}(:[0-9]{1,5})?)"
+    r"/(?P<key>[^\s\x00-\x1f\x7f?#%\\]{1,1024})"
+)
+# What follows `://`, by scheme: a bucket, nothing, or what another store may call a place.
+_PLACES = {"s3": re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "file": re.compile("")}
+_ANY_PLACE = re.compile(r"[A-Za-z0-9].*")
 
 
 class ArtifactRefused(ValueError):
@@ -47,19 +52,22 @@ def check_uri(uri: str, prefixes: Sequence[str], *, namespace: str, tenant: str)
     """Let a URI pass that is well formed and below one of the allowed prefixes.
 
     `prefixes` end in `/` and may hold `{namespace}` and `{tenant}`; none at all allow every `s3://` URI and
-    no `file://`. The operator calls this before `{user_id}` is put in, the predictor after.
+    nothing else. The operator calls this before `{user_id}` is put in, the predictor after.
 
     Raises ArtifactRefused.
     """
-    match = _S3.fullmatch(uri) or _FILE.fullmatch(uri)
-    if match is None:
-        raise ArtifactRefused(f"{uri} is neither s3://bucket/key nor file:///absolute/path")
-    if any(part in ("", ".", "..") for part in match["key"].removeprefix("/").split("/")):
+    match = _URI.fullmatch(uri)
+    if match is None or not _PLACES.get(match["scheme"], _ANY_PLACE).fullmatch(match["place"]):
+        raise ArtifactRefused(
+            f"{uri} is neither s3://bucket/key nor file:///absolute/path, nor of another store"
+        )
+    if any(part in ("", ".", "..") for part in match["key"].split("/")):
         raise ArtifactRefused(f"{uri} holds an empty, '.' or '..' path segment")
+    scheme = match["scheme"]
+    if scheme != "s3" and not any(prefix.startswith(f"{scheme}://") for prefix in prefixes):
+        raise ArtifactRefused(f"{uri}: {scheme}:// is only read below one of the pool's storage.prefixes")
     if not prefixes:
-        if uri.startswith("s3://"):
-            return
-        raise ArtifactRefused(f"{uri}: file:// is only read below one of the pool's storage.prefixes")
+        return
     allowed = [p.replace("{namespace}", namespace).replace("{tenant}", tenant) for p in prefixes]
     if not any(prefix.endswith("/") and uri.startswith(prefix) for prefix in allowed):
         raise ArtifactRefused(f"{uri} is outside the allowed storage: {', '.join(allowed)}")

@@ -161,6 +161,26 @@ def test_storage_prefixes_hold_namespace_and_tenant(uri: str, allowed: bool) -> 
     assert reason(judge(model("acme", uri=uri), pool=pool)[0]) == ("" if allowed else "OutsideAllowedStorage")
 
 
+def test_another_scheme_is_read_where_a_prefix_names_it() -> None:
+    asked = model("acme", uri="hub://eu-1.example:8080/acme/a.onnx")
+    (claim,) = judge(asked)
+    assert reason(claim) == "OutsideAllowedStorage"
+    assert claim.refusal is not None
+    assert "hub:// is only read below one of the pool's storage.prefixes" in claim.refusal.message
+    for prefix, word in (("hub://eu-1.example:8080/{tenant}/", ""), ("hub://us-1/", "OutsideAllowedStorage")):
+        pool = PredictorPool(Metadata("default"), PredictorPoolSpec(storage=Storage(prefixes=(prefix,))))
+        assert reason(judge(asked, pool=pool)[0]) == word
+
+
+@pytest.mark.parametrize(
+    "uri", ["hub:///a.onnx", "hub://user@host/a.onnx", "hub://-/a.onnx", "Hub://x/a.onnx"]
+)
+def test_a_place_that_is_none_is_refused_whatever_the_prefixes_say(uri: str) -> None:
+    prefix = uri.removesuffix("a.onnx")
+    pool = PredictorPool(Metadata("default"), PredictorPoolSpec(storage=Storage(prefixes=(prefix,))))
+    assert reason(judge(model("acme", uri=uri), pool=pool)[0]) == "OutsideAllowedStorage"
+
+
 @pytest.mark.parametrize(
     ("uri", "form", "word", "advice"),
     [
