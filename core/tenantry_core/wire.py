@@ -75,3 +75,5 @@ class SlotReport(Wire, frozen=True):
     """Time spent in predictions since the process began, a counter: rates are the reader's business."""
     in_flight: int
     models: tuple[WarmModel, ...] = ()
+    ready: bool = False
+    """Whether its share of models is warm, as it says itself."""

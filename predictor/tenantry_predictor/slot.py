@@ -107,6 +107,7 @@ class Slot:
             used_bytes=memory.used_bytes,
             busy_seconds=self.plane.busy_seconds,
             in_flight=self.plane.in_flight,
+            ready=self.ready.is_set(),
             models=tuple(
                 wire.WarmModel(
                     model=model,

@@ -67,7 +67,7 @@ class Reconciler:
         self._client = slots
         self._clock = clock
         self._loads = LoadRunner(slots, clock, state.dirty.set)
-        self._poller = Poller(slots, clock, state.slots, state.dirty.set)
+        self._poller = Poller(slots, clock, state)
         self._slices = SliceWriter(actuator, self._wrote_slice, state.forget_slice_writes, state.dirty.set)
         self._trailing: TrailingWriter[str | PoolName] = TrailingWriter(self._write_status, state.dirty.set)
         self._planner = Planner()

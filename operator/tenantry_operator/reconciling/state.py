@@ -30,6 +30,8 @@ class ObservedState:
     def __init__(self, *, clock: Callable[[], float] = time.time, router_url: str = "") -> None:
         self.dirty = asyncio.Event()
         self.complete = asyncio.Event()
+        self.doubtful = asyncio.Event()
+        """Set when a slot is no longer shown as ready: it is worth asking the slot itself."""
         self.changed_at = clock()
         """Unix time in seconds of the last observation."""
         self.readiness: Counter[tuple[str, str]] = Counter()
@@ -39,6 +41,8 @@ class ObservedState:
         self._models: dict[str, TenantModel] = {}
         self._pools: dict[str, PredictorPool] = {}
         self._slots: dict[str, Slot] = {}
+        self._shown: dict[str, tuple[Instance, ...]] = {}
+        self._own_word: dict[str, str] = {}
         self._missing_since: dict[str, float] = {}
         self._leaving_since: dict[str, float] = {}
         self._highest_revision = 0
@@ -93,22 +97,31 @@ class ObservedState:
 
     def put_slot(self, name: str, pool: str, instances: Iterable[Instance]) -> None:
         """A slot that runs, with every pod or process behind it. Since when it is lost is worked out here."""
-        slot = Slot(name, pool, tuple(sorted(instances, key=lambda i: i.id)))
-        known = self._slots.get(name)
-        if not slot.ready:
-            since = known.lost_since if known else self._missing_since.get(name)
-            slot = Slot(name, pool, slot.instances, self._clock() if since is None else since)
-        if slot != known:
-            self._slots[name] = slot
-            self._missing_since.pop(name, None)
-            self.touch()
+        before = self._shown.get(name, ())
+        self._shown[name] = tuple(sorted(instances, key=lambda i: i.id))
+        if any(i.ready for i in before) and not any(i.ready for i in self._shown[name]):
+            self.doubtful.set()
+        self._set_slot(name, pool)
 
     def drop_slot(self, name: str) -> None:
         """Nothing runs for the slot any more."""
+        self._own_word.pop(name, None)
         slot = self._slots.pop(name, None)
         if slot is not None:
+            del self._shown[name]
             self._missing_since[name] = self._clock() if slot.lost_since is None else slot.lost_since
             self.touch()
+
+    def put_own_word(self, name: str, instance: str) -> None:
+        """Which instance of a slot answered that it is ready, by its id; empty: none did.
+
+        It counts although the source shows it as not ready: as Kubernetes does with pods whose kubelet is
+        silent for 40 seconds. An instance whose memory may be gone has another id.
+        """
+        slot = self._slots.get(name)
+        if slot is not None and self._own_word.get(name, "") != instance:
+            self._own_word[name] = instance
+            self._set_slot(name, slot.pool)
 
     def put_slice(self, name: str, entries: Iterable[Entry]) -> None:
         self._set_slice(name, self._own_slices.observed(name, tuple(entries)))
@@ -188,6 +201,18 @@ class ObservedState:
             load=measured.load,
             idle_since=measured.idle_since,
         )
+
+    def _set_slot(self, name: str, pool: str) -> None:
+        word = self._own_word.get(name)
+        slot = Slot(name, pool, tuple(replace(i, ready=i.ready or i.id == word) for i in self._shown[name]))
+        known = self._slots.get(name)
+        if not slot.ready:
+            since = known.lost_since if known else self._missing_since.get(name)
+            slot = replace(slot, lost_since=self._clock() if since is None else since)
+        if slot != known:
+            self._slots[name] = slot
+            self._missing_since.pop(name, None)
+            self.touch()
 
     def _set_model(self, key: str, model: TenantModel | None) -> None:
         known = self._models.pop(key, None)

@@ -90,7 +90,7 @@ class FakePredictor:
 
         @app.get("/v2/slot")
         async def report() -> Response:
-            return _json(SlotReport(self.slot, 10**9, 0, 0.0, 0))
+            return _json(SlotReport(self.slot, 10**9, 0, 0.0, 0, ready=self.ready))
 
         @app.post("/v2/slot/ready")
         async def turn_ready() -> Response:

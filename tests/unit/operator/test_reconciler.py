@@ -183,6 +183,22 @@ async def test_slots_without_a_share_turn_ready_at_once() -> None:
 
 
 @run
+async def test_slots_that_only_the_source_takes_for_lost_are_asked_themselves_and_keep_their_share() -> None:
+    async with operator() as running:
+        keys = [running.apply(f"m{n}", sha256=f"{n:064x}") for n in range(4)]
+        await until(lambda: all(running.journal.ready(key)[0] == "True" for key in keys))
+        placed = running.journal.entries
+        for predictor in running.predictors.values():
+            predictor.ready = True
+            silent = replace(predictor.instance, id="lapsed", ready=False)
+            running.state.put_slot(predictor.slot, "default", [silent])
+        await until(lambda: all(slot.ready for slot in running.state.world().slots.values()))
+        late = running.apply("late", sha256="ab" * 32)
+        await until(lambda: running.journal.ready(late)[0] == "True")
+        assert {key: running.journal.entries[key] for key in keys} == placed
+
+
+@run
 async def test_another_operator_finds_nothing_to_do() -> None:
     async with operator() as running:
         keys = [running.apply(f"m{n}", sha256=f"{n:064x}") for n in range(20)]

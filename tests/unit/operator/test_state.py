@@ -145,6 +145,35 @@ def test_a_slot_is_lost_since_its_last_ready_instance_went(state: ObservedState,
     assert state.world().slots["default-0"].lost_since is None
 
 
+def test_a_slot_that_says_itself_that_it_is_ready_is_not_lost(state: ObservedState, clock: Clock) -> None:
+    silent = [Instance("i", "h", 1, ready=False)]
+    state.put_slot("default-0", "default", [Instance("i", "h", 1, ready=True)])
+    assert not state.doubtful.is_set()
+    state.put_slot("default-0", "default", silent)
+    assert state.doubtful.is_set()
+    assert state.world().slots["default-0"].lost_since == 100.0
+    clock.now = 110.0
+    changed(state)
+    state.put_own_word("default-0", "i")
+    assert changed(state)
+    state.put_slot("default-0", "default", silent)
+    assert not changed(state)
+    assert state.world().slots["default-0"].ready
+    assert state.world().slots["default-0"].lost_since is None
+    state.put_own_word("default-0", "")
+    assert state.world().slots["default-0"].lost_since == 110.0
+
+
+def test_what_an_instance_said_does_not_count_for_its_successor(state: ObservedState) -> None:
+    state.put_slot("default-0", "default", [Instance("i", "h", 1, ready=True)])
+    state.put_own_word("default-0", "i")
+    state.put_slot("default-0", "default", [Instance("i/1", "h", 1, ready=False)])
+    assert not state.world().slots["default-0"].ready
+    state.drop_slot("default-0")
+    state.put_slot("default-0", "default", [Instance("i", "h", 1, ready=False)])
+    assert not state.world().slots["default-0"].ready
+
+
 def test_a_slot_that_is_asked_for_but_never_seen_is_lost_too(state: ObservedState, clock: Clock) -> None:
     state.put_pool(PredictorPool(Metadata("default"), PredictorPoolSpec(replicas=1)))
     assert state.world().slots["default-0"].lost_since == 100.0
