@@ -18,12 +18,11 @@ from tenantry_predictor.endpoint import Tokens
 from tenantry_predictor.metrics import Metrics
 from tenantry_predictor.policy import Policy
 from tenantry_predictor.references import References
-from tenantry_predictor.repositories.base import ModelRepository
+from tenantry_predictor.repositories.base import StoreSettings
 from tenantry_predictor.repositories.cached import CachedModelRepository
 from tenantry_predictor.repositories.disk import DiskTier
-from tenantry_predictor.repositories.filesystem import FileSystemModelRepository
 from tenantry_predictor.repositories.loader import ArtifactLoader
-from tenantry_predictor.repositories.s3 import S3ModelRepository
+from tenantry_predictor.repositories.stores import open_stores
 from tenantry_predictor.runtimes.registry import Runtimes
 from tenantry_predictor.slot_metrics import SlotMetrics
 
@@ -54,10 +53,7 @@ class Slot:
         self.runtimes = Runtimes()
         limit = max(settings.cache_memory, settings.cache_disk)
         disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
-        stores: dict[str, ModelRepository] = {
-            "file": FileSystemModelRepository(settings.prefixes),
-            "s3": S3ModelRepository(settings.s3_endpoint, settings.s3_region),
-        }
+        stores = open_stores(StoreSettings(settings.prefixes, settings.s3_endpoint, settings.s3_region))
         self.cache = CachedModelRepository(
             ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory
         )

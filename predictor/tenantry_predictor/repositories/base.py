@@ -51,14 +51,28 @@ Write = Callable[[bytes], object]
 """Takes the next bytes of an artifact; what it raises ends the fetch."""
 
 
-class ModelRepository(Protocol):
-    """A store of artifacts. Both calls block, so they run in a thread.
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What a pool says of its stores. Others than S3 take what else they need from their environment."""
 
-    They raise ArtifactNotFound, OutsideAllowedStorage or StorageUnavailable.
+    prefixes: tuple[str, ...] = ()
+    """`storage.prefixes` as the pool states them; a URI is checked by them before it comes here."""
+    s3_endpoint: str = ""
+    s3_region: str = ""
+
+
+class ModelRepository(Protocol):
+    """A store of artifacts. Both calls block, so they run in threads, many at a time.
+
+    They raise ArtifactNotFound, OutsideAllowedStorage, or StorageUnavailable (as which any OSError counts).
+    Neither waits long for the next bytes: a store that does not answer is StorageUnavailable in seconds.
     """
 
     def fetch(self, source: Source, write: Write) -> str:
-        """Stream the bytes; returns the store's tag of exactly this content (an ETag)."""
+        """Write all bytes, those at hand at once; returns the store's tag of exactly this content (an ETag).
+
+        `fetching.fetch_in_parts` does it for a store whose connections may break.
+        """
         ...
 
     def tag(self, source: Source) -> str:

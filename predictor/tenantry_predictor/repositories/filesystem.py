@@ -25,6 +25,8 @@ class FileSystemModelRepository:
             tag = _tag(descriptor)
             while chunk := os.read(descriptor, _CHUNK_BYTES):
                 write(chunk)
+            if _tag(descriptor) != tag:
+                raise StorageUnavailable(f"{source.uri} was written to while it was read.")
             return tag
 
     def tag(self, source: Source) -> str:

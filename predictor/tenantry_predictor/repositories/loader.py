@@ -12,6 +12,7 @@ from typing import Literal
 from tenantry_predictor.errors import DigestMismatch, LoadError, OutsideAllowedStorage, StorageUnavailable
 from tenantry_predictor.repositories.base import ModelRepository, Source
 from tenantry_predictor.repositories.disk import DiskTier
+from tenantry_predictor.repositories.fetching import WithinLimits
 from tenantry_predictor.repositories.lanes import Lanes
 from tenantry_predictor.repositories.staging import Staged
 from tenantry_predictor.runtimes.base import LoadedModel
@@ -20,6 +21,7 @@ Origin = Literal["hit", "disk", "miss"]
 Open = Callable[[str, Path], LoadedModel]
 
 _FETCHES = 64
+_FETCHES_PER_PLACE = 32
 _FETCHES_PER_TENANT = 2
 _OPENS = 2
 """At a time, of one format: opening is work for the processor, and a slot has one."""
@@ -40,8 +42,9 @@ class Loaded:
 class ArtifactLoader:
     """Fetches and opens, a few at a time.
 
-    Each store and format has threads of its own, and each tenant a share of them: a store that hangs and a
-    format that is slow to open (skops takes up to a second) hold up nobody else.
+    Each store and format has threads of its own, and each tenant and each place (bucket, host) a share of
+    them: a store or a bucket that hangs, a huge artifact, and a format that is slow to open (skops takes up
+    to a second) hold up nobody else.
     """
 
     def __init__(self, stores: Mapping[str, ModelRepository], disk: DiskTier, open_model: Open) -> None:
@@ -76,13 +79,16 @@ class ArtifactLoader:
         store, lanes = self._store(source)
         opening = self._opening.setdefault(source.format, threading.Semaphore(_OPENS))
         return await lanes.run(
-            source.tenant, lambda: self._from_store(source, store, opening, spare_disk), started=started
+            source.tenant,
+            lambda: self._from_store(source, store, opening, spare_disk),
+            place=_place(source),
+            started=started,
         )
 
     async def tag(self, source: Source) -> str:
         """The store's tag of what is there now. Raises LoadError."""
         store, lanes = self._store(source)
-        return await lanes.run(source.tenant, lambda: store.tag(source))
+        return await lanes.run(source.tenant, lambda: _tag(store, source), place=_place(source))
 
     def close(self) -> None:
         for lanes in self._lanes.values():
@@ -111,7 +117,7 @@ class ArtifactLoader:
         except OSError as error:
             raise StorageUnavailable(f"The disk cache takes no new file: {error.strerror}.") from error
         try:
-            tag = store.fetch(source, staged.write)
+            tag = _fetch(store, source, staged)
             _check_digest(source, staged)
             fetched = time.perf_counter() - begun
             with opening:
@@ -136,15 +142,44 @@ class ArtifactLoader:
         scheme = source.uri.partition("://")[0]
         store = self._stores.get(scheme)
         if store is None:
-            raise OutsideAllowedStorage(f"{source.uri}: this predictor reads no {scheme}://.")
-        return store, self._lanes_of(scheme, source.format, _FETCHES, _FETCHES_PER_TENANT)
+            raise OutsideAllowedStorage(
+                f"{source.uri}: no store for {scheme}:// is installed in this predictor."
+                f" A package brings it by an entry point {scheme!r} of the group tenantry.repositories."
+            )
+        return store, self._lanes_of(scheme, source.format, _FETCHES, _FETCHES_PER_TENANT, _FETCHES_PER_PLACE)
 
-    def _lanes_of(self, origin: str, model_format: str, total: int, per_lane: int) -> Lanes:
+    def _lanes_of(
+        self, origin: str, model_format: str, total: int, per_lane: int, per_place: int | None = None
+    ) -> Lanes:
         lanes = self._lanes.get((origin, model_format))
         if lanes is None:
             name = f"{origin}-{model_format}"
-            lanes = self._lanes[origin, model_format] = Lanes(name, total, per_lane)
+            lanes = self._lanes[origin, model_format] = Lanes(name, total, per_lane, per_place)
         return lanes
+
+
+def _place(source: Source) -> str:
+    """What may hang by itself: `s3://bucket`."""
+    scheme, _, rest = source.uri.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def _fetch(store: ModelRepository, source: Source, staged: Staged) -> str:
+    try:
+        return store.fetch(source, WithinLimits(source, staged.write))
+    except OSError as error:
+        raise _unreachable(source) from error
+
+
+def _tag(store: ModelRepository, source: Source) -> str:
+    try:
+        return store.tag(source)
+    except OSError as error:
+        raise _unreachable(source) from error
+
+
+def _unreachable(source: Source) -> StorageUnavailable:
+    return StorageUnavailable(f"{source.uri} cannot be read: the store cannot be reached.")
 
 
 def _check_digest(source: Source, staged: Staged) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import urllib3.exceptions
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -22,16 +22,16 @@ from botocore.exceptions import (
 
 from tenantry_predictor.errors import ArtifactNotFound, StorageUnavailable
 from tenantry_predictor.repositories.base import Source, Write
+from tenantry_predictor.repositories.fetching import ConnectionBroke, Part, fetch_in_parts
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _CONNECT_SECONDS = 2.0
 _READ_SECONDS = 5.0
-_FETCH_SECONDS = 60.0
-"""All of one fetch: a store that trickles holds a thread no longer than this."""
 _ABSENT = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
 _HIDDEN = frozenset({"AccessDenied", "403", "Forbidden"})
+_REPLACED = frozenset({"PreconditionFailed", "412"})
 
 
 class S3ModelRepository:
@@ -45,19 +45,21 @@ class S3ModelRepository:
         self._made: Any = None
 
     def fetch(self, source: Source, write: Write) -> str:
-        deadline = time.monotonic() + _FETCH_SECONDS
-        with _translated(source):
-            answer = self._client().get_object(**_address(source))
-            with contextlib.closing(answer["Body"]) as body:  # as a context it gives its raw stream
-                for chunk in body.iter_chunks(_CHUNK_BYTES):
-                    write(chunk)
-                    if time.monotonic() > deadline:
-                        raise StorageUnavailable(f"{source.uri} did not arrive within {_FETCH_SECONDS:g} s.")
-            return str(answer["ETag"])
+        return fetch_in_parts(source, self._part, write)
 
     def tag(self, source: Source) -> str:
         with _translated(source):
             return str(self._client().head_object(**_address(source))["ETag"])
+
+    @contextmanager
+    def _part(self, source: Source, offset: int, tag: str) -> Iterator[Part]:
+        rest = {"Range": f"bytes={offset}-", "IfMatch": tag} if offset else {}
+        with _translated(source):
+            answer = self._client().get_object(**_address(source), **rest)
+            with contextlib.closing(answer["Body"]), answer["Body"] as raw:  # closing alone drops the socket
+                if offset and "ContentRange" not in answer:
+                    raise StorageUnavailable(f"{source.uri} cannot be read on: the store gives no ranges.")
+                yield Part(str(answer["ETag"]), offset + int(answer["ContentLength"]), _chunks(raw))
 
     def _client(self) -> Any:
         """Made at the first use, as a predictor that reads files only needs no AWS client at all."""
@@ -82,6 +84,15 @@ class S3ModelRepository:
                 s3={"addressing_style": "path" if self._endpoint else "auto"},
             ),
         )
+
+
+def _chunks(raw: Any) -> Iterator[bytes]:
+    """What has arrived, without waiting for more: botocore's own stream would fill each chunk first."""
+    try:
+        while chunk := raw.read1(_CHUNK_BYTES):
+            yield chunk
+    except urllib3.exceptions.HTTPError as error:
+        raise ConnectionBroke from error
 
 
 def _address(source: Source) -> dict[str, str]:
@@ -114,4 +125,6 @@ def _error(source: Source, error: ClientError) -> ArtifactNotFound | StorageUnav
     if code in _HIDDEN:
         # Without the right to list a bucket, a missing key looks the same.
         return ArtifactNotFound(f"The store denies access to {source.uri}, or there is no such object.")
+    if code in _REPLACED:
+        return StorageUnavailable(f"{source.uri} was replaced while it was read; the next try reads it anew.")
     return StorageUnavailable(f"{source.uri} cannot be read: the store answered {code or 'an error'}.")

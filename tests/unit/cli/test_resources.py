@@ -69,7 +69,7 @@ def test_a_bad_manifest_is_refused_with_its_sentence(tenantry: Shell, refusal: R
 def test_each_bad_document_is_reported_and_the_others_are_applied(tenantry: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "manifests"
     folder.mkdir()
-    bad = ACME.replace("s3://models/acme.onnx", "ftp://models/acme.onnx")
+    bad = ACME.replace("s3://models/acme.onnx", "models/acme.onnx")
     (folder / "a.yaml").write_text(f"{bad}---\n{OTHER}")
     (folder / "b.yml").write_text("kind: [")
     (folder / "c.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}))
