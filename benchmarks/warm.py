@@ -27,7 +27,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from processes import free_port, require, running
-from tenantry.publish import publish_model
+from tenantry import publish
 from tenantry_core.slices import Entry, Reference, SliceContent, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 from wrk import Round, Server, measure, median, table, write_script
@@ -107,7 +107,7 @@ def tenantry(folder: Path, models: list[Pipeline]) -> Iterator[Server]:
 
 def _entry(folder: Path, number: int, model: Pipeline) -> Entry:
     name = f"tenant-{number}"
-    published = publish_model(model, tenant=name, to=f"file://{folder}/published/")
+    published = publish(model, tenant=name, to=f"file://{folder}/published/")
     reference = Reference(published.uri, published.format, published.sha256)
     target = Target(reference, ("default-0",))
     created = "2026-01-01T00:00:00Z"

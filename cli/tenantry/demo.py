@@ -23,7 +23,8 @@ from rich.table import Table
 from tenantry.demo_models import NoData, Trained, destinations, flights, train
 from tenantry.errors import CommandError
 from tenantry.local_target import LocalTarget
-from tenantry.publish import PublishError, manifest_of, publish_model
+from tenantry.publishing.errors import PublishError
+from tenantry.publishing.publisher import publish
 from tenantry.running import default_state
 from tenantry_core.wire import ROUTE
 from tenantry_operator.definitions import definitions
@@ -100,9 +101,8 @@ def _train() -> list[Trained]:
 def _publish(models: Sequence[Trained], target: LocalTarget) -> None:
     for each in track(models, "publishing", console=console):
         prefix = target.models_prefix or ""
-        published = publish_model(each.model, tenant=each.tenant, to=prefix, sample=each.rows)
-        manifest = manifest_of(published, tenant=each.tenant, name=each.tenant)
-        target.apply(manifest, target.namespace)
+        published = publish(each.model, tenant=each.tenant, sample=each.rows, to=prefix)
+        target.apply(published.manifest(), target.namespace)
 
 
 async def _until_up(directory: StateDirectory, up: asyncio.subprocess.Process) -> None:

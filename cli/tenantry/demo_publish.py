@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from tenantry.demo_models import NoData, flights, train
-from tenantry.publish import PublishError, manifest_of, publish_model
+from tenantry.publishing.errors import PublishError
+from tenantry.publishing.publisher import publish
 
 
 def main() -> None:
@@ -32,9 +33,8 @@ def main() -> None:
 def _publish(prefix: str, count: int) -> None:
     models = islice(train(flights()), count)
     for each in track(models, "training and publishing", total=count, console=Console(stderr=True)):
-        published = publish_model(each.model, tenant=each.tenant, to=prefix, sample=each.rows)
-        manifest = manifest_of(published, tenant=each.tenant, name=each.tenant)
-        print(yaml.safe_dump(manifest, sort_keys=False, explicit_start=True), end="", flush=True)
+        published = publish(each.model, tenant=each.tenant, sample=each.rows, to=prefix)
+        print(yaml.safe_dump(published.manifest(), sort_keys=False, explicit_start=True), end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from e2e.flights import Tenant
 from e2e.traffic import Traffic
 from integration.kube import OWN, Kube
 from load.target import Target
+from tenantry import publish
 from tenantry.demo_models import Trained
-from tenantry.publish import manifest_of, publish_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = RELEASE = "tenantry"
@@ -92,10 +92,10 @@ class Installation:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
         with _environment(store):
-            published = publish_model(
+            published = publish(
                 trained.model, tenant=trained.tenant, to="s3://models/default", sample=trained.rows
             )
-        return manifest_of(published, tenant=trained.tenant, name=trained.tenant)
+        return published.manifest()
 
     def apply(self, *manifests: Object) -> str:
         text = yaml.safe_dump_all(manifests)

@@ -19,11 +19,16 @@ from tenantry_core.names import LABEL_PATTERN
 from tenantry_core.resources import GROUP
 
 if TYPE_CHECKING:
-    from tenantry.publish import Published
+    from tenantry.publishing.publisher import Published
 
 
 def publish(
-    model: Annotated[Path, typer.Argument(help="A fitted estimator (.joblib, .pkl, .skops), or .onnx.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Its file (.joblib, .pkl, .skops, .ubj, .xgb.json, .lgb.txt, .onnx), or MLflow's folder."
+        ),
+    ],
     tenant: Annotated[str, typer.Option("--tenant", help="Whose model it is.")],
     to: Annotated[
         str | None,
@@ -44,15 +49,22 @@ def publish(
             help="Rows that the model answers (.csv, or .json: records): it is probed with the first."
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="A figure for the model card, such as rmse=3.1. Repeatable."
+        ),
+    ] = None,
     namespace: Namespace = None,
     state: State = None,
     context: Context = None,
 ) -> None:
     """Convert a model, check that it answers as before, upload it, and print its manifest.
 
-    A scikit-learn estimator becomes an ONNX graph that is compared with it on rows of all sizes and around
-    its own split thresholds; where none agrees, it is published as skops and served as it is. The artifact
-    is named by its digest: publishing the same again changes nothing.
+    A model of scikit-learn, XGBoost or LightGBM becomes an ONNX graph that is compared with it on rows of
+    all sizes and around its own split thresholds; where none agrees, it is published in a safe format of its
+    own and served as it is. The artifact is named by its digest: publishing the same again changes nothing.
+    Beside it lies its card, with inputs, versions and metrics.
 
     A pickle runs code when it is opened. It is opened here, on your machine, because it is your own file;
     predictors never open one.
@@ -61,10 +73,13 @@ def publish(
     Examples:
       tenantry publish model.joblib --tenant acme --apply
       tenantry publish model.pkl --tenant acme --sample rows.csv --to s3://models > acme.yaml
+      tenantry publish mlruns/1/models/m-7d2f/artifacts --tenant acme --metric rmse=3.1 --apply
     """
     # scikit-learn and its converter take seconds to import; only this command needs them.
-    from tenantry.publish import PublishError, manifest_of, publish_model, resource_name
-    from tenantry.publish_source import read_model, read_sample
+    from tenantry.publishing.errors import PublishError
+    from tenantry.publishing.files import read_sample
+    from tenantry.publishing.publisher import publish as publish_model
+    from tenantry.publishing.publisher import resource_name
 
     if name is not None and re.fullmatch(LABEL_PATTERN, name) is None:
         raise CommandError(
@@ -76,13 +91,17 @@ def publish(
         with Console(stderr=True).status(f"converting and comparing {model}"):
             rows = read_sample(sample) if sample else None
             published = publish_model(
-                read_model(model), tenant=tenant, to=to or _default_prefix(target), sample=rows
+                model,
+                tenant=tenant,
+                to=to or _default_prefix(target),
+                sample=rows,
+                metrics=_metrics(metric or []),
             )
     except PublishError as error:
         raise CommandError(str(error)) from error
     name = name or _said(tenant, resource_name(tenant))
     _report(published)
-    manifest = manifest_of(published, tenant=tenant, name=name, namespace=namespace or "")
+    manifest = published.manifest(name, namespace or "")
     if not apply:
         print(yaml.safe_dump(manifest, sort_keys=False), end="")
     elif target is not None:
@@ -94,6 +113,17 @@ def _default_prefix(target: Target | None) -> str:
     if prefix is None:
         raise CommandError("say where the artifact goes: --to s3://bucket/path, where the pool may read it")
     return prefix
+
+
+def _metrics(given: list[str]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            figures[name] = float(number)
+        except ValueError as error:
+            raise CommandError(f"--metric {text!r} is no NAME=NUMBER, such as rmse=3.1") from error
+    return figures
 
 
 def _said(tenant: str, name: str) -> str:

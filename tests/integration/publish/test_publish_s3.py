@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from cluster.s3server import S3Server
-from tenantry.publish import PublishError, publish_model
+from tenantry import PublishError, publish
 from tenantry_predictor.runtimes import onnx
 
 _X = np.arange(20.0).reshape(-1, 2)
@@ -38,11 +38,12 @@ def store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
 
 def test_the_object_lies_under_its_digest_once(store: Any) -> None:
     model = LinearRegression().fit(_X, _X.sum(axis=1))
-    first = publish_model(model, tenant="acme", to=f"s3://{BUCKET}/models/")
-    assert publish_model(model, tenant="acme", to=f"s3://{BUCKET}/models") == first
-    [item] = store.list_objects_v2(Bucket=BUCKET)["Contents"]
+    first = publish(model, tenant="acme", to=f"s3://{BUCKET}/models/")
+    assert publish(model, tenant="acme", to=f"s3://{BUCKET}/models") == first
+    card, item = store.list_objects_v2(Bucket=BUCKET)["Contents"]
     assert f"s3://{BUCKET}/{item['Key']}" == first.uri
     assert item["Key"] == f"models/acme/{first.sha256}.onnx"
+    assert f"s3://{BUCKET}/{card['Key']}" == first.card_uri
     content = store.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
     assert hashlib.sha256(content).hexdigest() == first.sha256
     onnx.load_bytes(content).close()
@@ -50,10 +51,10 @@ def test_the_object_lies_under_its_digest_once(store: Any) -> None:
 
 def test_a_bucket_that_is_not_there_is_a_sentence(store: Any) -> None:
     with pytest.raises(PublishError, match=r"cannot be written: .*NoSuchBucket"):
-        publish_model(LinearRegression().fit(_X, _X[:, 0]), tenant="acme", to="s3://elsewhere/models")
+        publish(LinearRegression().fit(_X, _X[:, 0]), tenant="acme", to="s3://elsewhere/models")
 
 
 def test_a_server_that_is_away_is_a_sentence(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(PublishError, match=r"cannot be written: .*127\.0\.0\.1:9"):
-        publish_model(LinearRegression().fit(_X, _X[:, 0]), tenant="acme", to=f"s3://{BUCKET}/models")
+        publish(LinearRegression().fit(_X, _X[:, 0]), tenant="acme", to=f"s3://{BUCKET}/models")

@@ -10,19 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from tenantry.publish import (
-    OnnxFile,
-    Published,
-    PublishError,
-    manifest_of,
-    publish_model,
-    resource_name,
-)
+from tenantry import Published, PublishError, publish
+from tenantry.publishing.publisher import resource_name
 from tenantry_core.names import LABEL_PATTERN
 from tenantry_core.resources import TenantModel, from_manifest
 from tenantry_predictor.runtimes import onnx
@@ -34,7 +28,7 @@ PRICE = ROWS["size"] * 3 - ROWS["age"]
 
 
 def published(tmp_path: Path, model: Any, **more: Any) -> Published:
-    return publish_model(model, tenant="acme", to=f"file://{tmp_path}/models", **more)
+    return publish(model, **{"tenant": "acme", "to": f"file://{tmp_path}/models", **more})
 
 
 def path_of(result: Published) -> Path:
@@ -63,14 +57,14 @@ def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     before = path_of(first).stat()
     assert published(tmp_path, model, sample=ROWS) == first
     assert path_of(first).stat().st_mtime_ns == before.st_mtime_ns
-    assert len(list((tmp_path / "models").rglob("*.*"))) == 1
+    assert len(list((tmp_path / "models").rglob("*.*"))) == 2, "the artifact and its card"
 
 
 def test_what_does_not_convert_is_published_as_skops_and_says_so(tmp_path: Path) -> None:
-    result = published(tmp_path, HistGradientBoostingRegressor(max_iter=5).fit(ROWS, PRICE), sample=ROWS)
+    result = published(tmp_path, KernelRidge().fit(ROWS, PRICE), sample=ROWS)
     assert result.format == "skops"
     assert path_of(result).suffix == ".skops"
-    assert "published as skops: HistGradientBoostingRegressor does not convert" in result.note
+    assert "published as skops: KernelRidge does not convert" in result.note
 
 
 def test_what_predictors_would_not_open_is_not_published(tmp_path: Path) -> None:
@@ -83,14 +77,14 @@ def test_what_predictors_would_not_open_is_not_published(tmp_path: Path) -> None
 
 def test_a_graph_is_published_as_it_is(tmp_path: Path) -> None:
     content = path_of(published(tmp_path, LinearRegression().fit(ROWS, PRICE))).read_bytes()
-    result = published(tmp_path / "other", OnnxFile(content))
+    result = published(tmp_path / "other", content)
     assert path_of(result).read_bytes() == content
     assert result.parity is None
 
 
 def test_bytes_that_are_no_graph_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="not ONNX"):
-        published(tmp_path, OnnxFile(b"not a graph"))
+        published(tmp_path, b"not a graph")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +92,13 @@ def test_bytes_that_are_no_graph_are_refused(tmp_path: Path) -> None:
 )
 def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
     with pytest.raises(PublishError, match="is no prefix to publish to"):
-        publish_model(LinearRegression().fit(ROWS, PRICE), tenant="acme", to=prefix)
+        publish(LinearRegression().fit(ROWS, PRICE), tenant="acme", to=prefix)
 
 
 @pytest.mark.parametrize("tenant", ["", "..", "a/b", "a b", "x" * 64])
 def test_a_tenant_that_is_none_is_refused(tmp_path: Path, tenant: str) -> None:
     with pytest.raises(PublishError, match="is no tenant"):
-        publish_model(LinearRegression().fit(ROWS, PRICE), tenant=tenant, to=f"file://{tmp_path}")
+        publish(LinearRegression().fit(ROWS, PRICE), tenant=tenant, to=f"file://{tmp_path}")
 
 
 def test_s3_without_credentials_says_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -114,7 +108,7 @@ def test_s3_without_credentials_says_what_to_set(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(PublishError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
-        publish_model(LinearRegression().fit(ROWS, PRICE), tenant="acme", to="s3://models")
+        publish(LinearRegression().fit(ROWS, PRICE), tenant="acme", to="s3://models")
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
@@ -135,11 +129,12 @@ def test_a_transformer_is_no_model(tmp_path: Path) -> None:
 
 def test_the_manifest_is_a_tenant_model_that_pins_the_digest(tmp_path: Path) -> None:
     result = published(tmp_path, LinearRegression().fit(ROWS, PRICE))
-    short = from_manifest(manifest_of(result, tenant="acme", name="acme"), TenantModel)
+    short = from_manifest(result.manifest(), TenantModel)
     assert (short.tenant, short.spec.tenant) == ("acme", "")
     assert (short.spec.artifact.uri, short.spec.artifact.sha256) == (result.uri, result.sha256)
     assert short.spec.artifact.effective_format == "onnx"
-    named = from_manifest(manifest_of(result, tenant="Acme_1", name="prices", namespace="shop"), TenantModel)
+    other = published(tmp_path, LinearRegression().fit(ROWS, PRICE), tenant="Acme_1")
+    named = from_manifest(other.manifest("prices", namespace="shop"), TenantModel)
     assert (named.key, named.tenant) == ("shop.prices", "Acme_1")
 
 
