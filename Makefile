@@ -9,7 +9,7 @@ COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --
 UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test e2e unit programs check chart wheel bench lock clean
+.PHONY: help venv run test e2e unit programs check chart protocol wheel bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/' | expand -t 15
@@ -37,7 +37,7 @@ unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 programs: $(INSTALLED)
 	@$(PYTHON) tests/cluster/build.py
 
-check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog and chart
+check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog, chart and protocol
 	$(VENV)/bin/ruff check . $(SCRIPTS)
 	$(VENV)/bin/ruff format --check . $(SCRIPTS)
 	$(VENV)/bin/mypy $(PACKAGES) tests benchmarks scripts $(SCRIPTS)
@@ -46,9 +46,13 @@ check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog and chart
 	@$(PYTHON) tests/cluster/build.py --chart
 	$(PYTHON) scripts/check_chart.py
 	$(PYTHON) scripts/check_monitoring.py
+	$(PYTHON) scripts/protocol.py --check
 
 chart: $(INSTALLED) ## Bring what the chart copies from crds/ in line with it
 	$(PYTHON) scripts/chart_files.py
+
+protocol: $(INSTALLED) ## Make the protocol's messages from its .proto files
+	$(PYTHON) scripts/protocol.py
 
 wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a model from there
 	$(PYTHON) scripts/check_wheel.py

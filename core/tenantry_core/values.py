@@ -1,4 +1,4 @@
-"""JSON values -> arrays, strictly: no string becomes a number, no number loses what it says."""
+"""Values -> arrays, strictly: no string becomes a number, no number loses what it says."""
 
 from __future__ import annotations
 
@@ -86,6 +86,27 @@ def to_array(values: Sequence[Any], datatype: str) -> AnyArray:
             return np.array(values, dtype=dtype)
     except (OverflowError, FloatingPointError) as error:
         raise _too_large(values, dtype, datatype) from error
+
+
+def convert(array: AnyArray, datatype: str) -> AnyArray:
+    """A one-dimensional array of another datatype of numbers; the same one where it has this datatype.
+
+    Raises ValueMismatch for the first number that is too large for it. Floats may lose digits.
+    """
+    dtype = DATATYPES[datatype]
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if dtype.kind == "f":
+        lost = np.isinf(converted) & np.isfinite(array)
+    else:
+        limits = np.iinfo(dtype)
+        lost = (array < limits.min) | (array > limits.max)
+    if lost.any():
+        index = int(np.argmax(lost))
+        raise ValueMismatch(index, f"{quote(array[index].item())} does not fit into {datatype}")
+    return converted
 
 
 def to_json(array: AnyArray) -> list[Any]:

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 
-from tenantry_core import oip, wire
+from tenantry_core import wire
 from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
+from tenantry_core.oip.json_codec import encode_metadata
+from tenantry_core.oip.messages import EXTENSIONS, Answerer
 from tenantry_core.problems import Problem
 from tenantry_core.version import VERSION
 from tenantry_predictor.endpoint import Predictions
@@ -57,7 +59,7 @@ def _add_health(app: FastAPI, slot: Slot) -> None:
 
     @app.get("/v2", summary="Name, version and extensions of this server")
     async def server() -> dict[str, Any]:
-        return {"name": "tenantry", "version": VERSION, "extensions": ["model_repository"]}
+        return {"name": "tenantry", "version": VERSION, "extensions": EXTENSIONS}
 
     @app.get("/v2/health/live", summary="Is the predictor running?")
     async def live() -> dict[str, bool]:
@@ -109,7 +111,8 @@ def _add_models(app: FastAPI, slot: Slot, predictions: Predictions) -> None:
         except LoadError as error:
             raise slot.plane.load_problem(asked, error) from error
         loaded = entry.model
-        body = oip.metadata(model, entry.key.sha256, loaded.engine, loaded.inputs, loaded.outputs)
+        answerer = Answerer(model, entry.key.sha256)
+        body = encode_metadata(answerer, loaded.engine, loaded.inputs, loaded.outputs)
         return Response(body, media_type="application/json")
 
     @app.get("/v2/models/{model}/ready", summary="Is the model warm here?", dependencies=guard)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tenantry_core import wire
 from tenantry_core.http.encoding import FAILED, problem_response
-from tenantry_core.http.messages import Reply, Response
+from tenantry_core.http.messages import Payload, Reply, Response
 from tenantry_core.problems import Problem
 from tenantry_predictor.errors import LoadError, ProbeFailed
 from tenantry_predictor.metrics import Metrics
@@ -22,15 +22,14 @@ from tenantry_predictor.repositories.memory import Entry
 
 logger = logging.getLogger(__name__)
 
-Job = Callable[[Entry], bytes]
-"""Reads a body, predicts, and gives the answer's JSON. Raises Problem."""
+Job = Callable[[Entry], Payload]
+"""Reads a body, predicts, and gives the answer's. Raises Problem."""
 
 _INLINE_SECONDS = 0.002
 """What the event loop may be held up by one prediction."""
 _THREADS = 4
 _THREADS_PER_TENANT = 2
 
-_JSON = (b"content-type", b"application/json")
 _HIT = (wire.CACHE, b"hit")
 _SERVER_TIMING = b"server-timing"
 _LATE = Problem(504, "The request's time was up before the prediction was made.", reason="DeadlineExceeded")
@@ -69,14 +68,14 @@ class DataPlane:
             self._answer_later(call, reply, begun)
             return
         try:
-            body = self._run(entry, call)
+            payload = self._run(entry, call)
         except Problem as problem:
             self._metrics.failed(call.source.tenant, problem.status, begun)
             raise
         seconds = time.perf_counter() - begun
         self._metrics.answered(call.source.tenant, "hit", seconds)
         timing = (_SERVER_TIMING, b"predict;dur=%.3f" % (seconds * 1000))
-        reply.send(Response(200, (_JSON, _HIT, timing), body))
+        reply.send(Response(200, (*payload.headers, _HIT, timing), payload.body))
 
     async def load(self, source: Source, *, pinned: bool, verify: bool) -> wire.LoadReport:
         """Warm (or only verify) a source and let it answer its sample. Raises LoadError."""
@@ -154,25 +153,24 @@ class DataPlane:
     async def _respond(self, call: Call, begun: float) -> Response:
         entry, origin = await self._cache.acquire(call.source)
         loaded = time.perf_counter()
-        body = await self._threads.run(
+        payload = await self._threads.run(
             call.source.tenant,
             lambda: self._run(entry, call),
             ended=lambda: self._cache.memory.release(entry),
         )
         ended = time.perf_counter()
         self._metrics.answered(call.source.tenant, origin, ended - begun)
-        return Response(
-            200, (_JSON, (wire.CACHE, origin.encode()), _timing(origin, begun, loaded, ended)), body
-        )
+        timing = _timing(origin, begun, loaded, ended)
+        return Response(200, (*payload.headers, (wire.CACHE, origin.encode()), timing), payload.body)
 
-    def _run(self, entry: Entry, call: Call) -> bytes:
+    def _run(self, entry: Entry, call: Call) -> Payload:
         """In the event loop's thread or in another one."""
         if time.monotonic() > call.deadline:
             raise _LATE
         begun = time.perf_counter()
-        body = call.job(entry)
+        payload = call.job(entry)
         self._ran(entry, call, time.perf_counter() - begun)
-        return body
+        return payload
 
     def _ran(self, entry: Entry, call: Call, seconds: float) -> None:
         self.busy_seconds += seconds

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from urllib.parse import parse_qsl, unquote
 
-from tenantry_core import oip, wire
+from tenantry_core import wire
 from tenantry_core.durations import parse_duration
-from tenantry_core.http.messages import Handler, Reply, Request
+from tenantry_core.http.messages import Handler, Headers, Payload, Reply, Request
+from tenantry_core.oip import json_codec, protobuf_codec
+from tenantry_core.oip.messages import Answerer, Encode, InferRequest
+from tenantry_core.oip.tensors import differing_rows, read_inputs, select_outputs
 from tenantry_core.problems import Problem
 from tenantry_core.tokens import TokenFile
 from tenantry_predictor.dataplane import Call, DataPlane, Job
@@ -26,7 +29,9 @@ _DEFAULT_SECONDS = 30.0
 """Where no Tenantry-Timeout says less."""
 _REFUSED_SECONDS = 30
 """When to ask again for what the policy refuses: somebody has to change the model or the pool first."""
-_BINARY = b"inference-header-content-length"
+_CONTENT_TYPE = b"content-type"
+_JSON: Headers = ((_CONTENT_TYPE, b"application/json"),)
+_INPUT_REFUSED = "InputRefused"
 
 Fields = Mapping[bytes, bytes]
 
@@ -75,10 +80,6 @@ class Predictions:
         """`POST /v2/models/{model}[/versions/{version}]/infer`: tensors in, tensors out."""
         fields = dict(request.headers)
         self._tokens.check(fields.get(wire.TOKEN))
-        if _BINARY in fields:
-            raise Problem(
-                415, "Binary tensors are not taken here; send the data as JSON.", reason="BinaryTensors"
-            )
         match = _INFER.fullmatch(request.path)
         assert match is not None  # or `match` would not have brought it here
         model = unquote(match[1].decode("latin-1"))
@@ -86,8 +87,7 @@ class Predictions:
             raise Problem(400, "Tenantry-Model names another model than the path.", reason="Malformed")
         if match[2] is not None:
             fields.setdefault(wire.VERSION, match[2])
-        body = request.body
-        self._call(fields, lambda entry: _infer(entry, body, model), request, reply)
+        self._call(fields, _inference(fields, request.body, model), request, reply)
 
     def source(self, fields: Fields) -> Source:
         """Raises Problem, also where the policy refuses."""
@@ -101,21 +101,34 @@ class Predictions:
         self._plane.answer(Call(self.source(fields), job, len(request.body), deadline), reply)
 
 
-def _predict(entry: Entry, body: bytes, output: str | None) -> bytes:
+def _predict(entry: Entry, body: bytes, output: str | None) -> Payload:
     model = entry.model
     name = model.outputs[0].name if output is None else output
     if output is not None and all(output != tensor.name for tensor in model.outputs):
         known = ", ".join(repr(tensor.name) for tensor in model.outputs)
         raise Problem(422, f"The model has no output {output!r}; it has {known}.", reason="InputMismatch")
-    return encode_predictions(model.predict(entry.table.read(body), [name])[name])
+    return Payload(_JSON, encode_predictions(model.predict(entry.table.read(body), [name])[name]))
 
 
-def _infer(entry: Entry, body: bytes, name: str) -> bytes:
+def _inference(fields: Fields, body: bytes, name: str) -> Job:
+    """What the Open Inference Protocol asks for: in protobuf, or in JSON with or without binary tensors."""
+    if fields.get(_CONTENT_TYPE) == protobuf_codec.CONTENT_TYPE:
+        return lambda entry: _infer(entry, protobuf_codec.decode(body), protobuf_codec.encode, name)
+    length = fields.get(json_codec.JSON_LENGTH)
+    json_bytes = None if length is None else json_codec.json_length(length, body)
+    return lambda entry: _infer(entry, json_codec.decode(body, json_bytes), json_codec.encode, name)
+
+
+def _infer(entry: Entry, request: InferRequest, encode: Encode, name: str) -> Payload:
     model = entry.model
-    request = oip.decode_request(body)
-    inputs = oip.read_inputs(request, model.inputs)
-    outputs = model.predict(inputs, oip.select_outputs(request, model.outputs))
-    return oip.encode_response(name, entry.key.sha256, request.id, outputs, model.outputs)
+    inputs = read_inputs(request.inputs, model.inputs)
+    outputs = select_outputs(request, model.outputs)
+    try:
+        arrays = model.predict(inputs, [output.tensor.name for output in outputs])
+    except Problem as problem:
+        misfit = differing_rows(inputs) if problem.reason == _INPUT_REFUSED else None
+        raise misfit or problem from problem
+    return encode(Answerer(name, entry.key.sha256), request.id, outputs, arrays)
 
 
 def _output(query: bytes) -> str | None:

@@ -43,6 +43,13 @@ class Response(NamedTuple):
     body: bytes
 
 
+class Payload(NamedTuple):
+    """A body, and the fields that say what it is."""
+
+    headers: Headers
+    body: bytes
+
+
 class Reply(Protocol):
     """Where a handler puts its one answer, now or later, from the event loop's thread."""
 
