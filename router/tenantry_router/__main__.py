@@ -17,6 +17,7 @@ The folder can be written by hand, by the feeder (`--feed-namespace`) or by a lo
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         arguments.default_timeout,
         _tokens(arguments.token_file),
         fed=arguments.feed_namespace is not None,
+        users_database=_users_database(arguments.users_database),
     )
     serving = server.Settings(
         host=arguments.host,
@@ -83,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--workers", type=_count, default=1, help="processes that share the port")
     parser.add_argument("--token-file", type=Path, help="one token a line; the first is sent to predictors")
+    parser.add_argument(
+        "--users-database",
+        metavar="URL",
+        default=os.environ.get("TENANTRY_USERS_DATABASE", ""),
+        help="where to read which model a user has; better TENANTRY_USERS_DATABASE, which ps does not show",
+    )
     parser.add_argument("--feed-namespace", help="mirror this namespace's placement into the folder")
     parser.add_argument(
         "--default-timeout",
@@ -113,6 +121,18 @@ def _duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _users_database(url: str) -> str:
+    """Exits with a sentence for one that can never be used."""
+    if url:
+        from tenantry_router.users_database import UrlRefused, check_url
+
+        try:
+            check_url(url)
+        except UrlRefused as error:
+            sys.exit(str(error))
+    return url
 
 
 def _tokens(path: Path | None) -> TokenFile | None:

@@ -35,6 +35,14 @@ EJECTIONS = Counter("tenantry_router_ejections_total", "Slots put out of rotatio
 CORRUPT_FILES = Counter(
     "tenantry_router_corrupt_files_total", "Files of the snapshot folder that could not be read."
 ).labels()
+USER_LOOK_UPS = Counter(
+    "tenantry_router_user_lookups_total",
+    "Users that the users database was asked about: found, unknown to it, or failed.",
+    ("outcome",),
+)
+USER_LOOK_UP_SECONDS = Histogram(
+    "tenantry_router_user_lookup_seconds", "One query to the users database, for one user or many."
+).labels()
 
 MODELS = LocalGauge("tenantry_router_models", "Models in the routing table.", registry=REGISTRY)
 SLICES = LocalGauge("tenantry_router_slices", "Slices in the routing table.", registry=REGISTRY)

@@ -39,6 +39,8 @@ class Settings:
     """Of which one is sent to predictors; None: none."""
     fed: bool = False
     """The folder is fed from elsewhere: while it is empty it says nothing yet."""
+    users_database: str = ""
+    """Its URL; without one, manifests alone tell which model answers whom."""
 
 
 class Router:
@@ -48,7 +50,7 @@ class Router:
         self.settings = settings
         self.table = Table()
         self.fleet = Fleet(_connect)
-        self.models: ModelInfoRepository = TableModelInfoRepository(self.table)
+        self.models = _model_info(settings.users_database, self.table)
         self.names = ModelNames(self.table)
         self.forwarder = Forwarder(self.fleet, settings.tokens.sent if settings.tokens else b"")
         self.destinations = Destinations(self.table, self.models, self.forwarder.load_times)
@@ -83,6 +85,7 @@ class Router:
                     job.cancel()
         finally:
             self.fleet.close()
+            await self.models.close()
 
     def _jobs(self, prober: Prober) -> Iterator[Coroutine[Any, Any, None]]:
         yield self.follower.follow()
@@ -90,6 +93,16 @@ class Router:
         yield self.forwarder.watch_deadlines()
         if tokens := self.settings.tokens:
             yield tokens.follow(lambda: self.forwarder.use_token(tokens.sent))
+
+
+def _model_info(database: str, table: Table) -> ModelInfoRepository:
+    """Raises UrlRefused."""
+    if not database:
+        return TableModelInfoRepository(table)
+    from tenantry_router.sql_model_info import SqlAlchemyModelInfoRepository  # SQLAlchemy takes 25 MB
+    from tenantry_router.users_database import UsersDatabase
+
+    return SqlAlchemyModelInfoRepository(table, UsersDatabase(database))
 
 
 def _end_with_it(job: asyncio.Task[None]) -> None:
