@@ -6,8 +6,6 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cluster import commands, programs
 from cluster.api import ApiClient
@@ -18,6 +16,7 @@ from cluster.kubeconfig import User, write_kubeconfig
 from cluster.place import HERE
 from cluster.ports import free_ports, is_listening
 from cluster.processes import Process
+from cluster.scope import Scope
 
 _START_SECONDS = 60.0
 _KUBECTL_SECONDS = 120.0
@@ -27,7 +26,7 @@ _SCHEDULER = "system:kube-scheduler"
 _NO_NODES = '{"items": []}'
 
 
-class ControlPlane:
+class ControlPlane(Scope):
     """etcd and kube-apiserver, and on request the controllers, and nodes that only pretend.
 
     Without controllers objects are stored, validated and watched, and nothing acts on them. With
@@ -41,23 +40,11 @@ class ControlPlane:
         self._place = HERE
         self._controller_manager: Process | None = None
         self._users: tuple[User, ...] = ()
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.directory = self._make_directory(stack)
-            self._prepare(stack)
-            self._start(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def _enter(self, stack: ExitStack) -> None:
+        self.directory = self._make_directory(stack)
+        self._prepare(stack)
+        self._start(stack)
 
     def start_api_server(self) -> None:
         """Starts the API server on its port and data, and waits until it is ready."""

@@ -11,13 +11,12 @@ from __future__ import annotations
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cluster.commands import SERVICE_RANGE
 from cluster.errors import StartError
 from cluster.place import Place
 from cluster.processes import Process
+from cluster.scope import Scope
 
 HOST_ADDRESS = "172.31.255.2"
 NODE_ADDRESS = "172.31.255.1"
@@ -44,7 +43,7 @@ _KERNEL_FEATURES = {
 }
 
 
-class Namespaces:
+class Namespaces(Scope):
     """A place of its own for a node, entered with `place.enter`."""
 
     def __init__(self, directory: Path) -> None:
@@ -52,30 +51,18 @@ class Namespaces:
         self._holder = Process(
             ["unshare", "--net", "--mount", "sleep", "infinity"], directory / "namespaces.log"
         )
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            _remove_pair()
-            stack.callback(_remove_pair)
-            stack.callback(self._holder.stop)
-            self._holder.start()
-            self._holder.wait_until(self._is_separate, _SECONDS)
-            target = f"--target={self._holder.pid}"
-            self.place = Place(NODE_ADDRESS, ("nsenter", target, "--net", "--mount", "--"))
-            self._check_kernel()
-            self._connect()
-            self._prepare_mounts()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def _enter(self, stack: ExitStack) -> None:
+        _remove_pair()
+        stack.callback(_remove_pair)
+        stack.callback(self._holder.stop)
+        self._holder.start()
+        self._holder.wait_until(self._is_separate, _SECONDS)
+        target = f"--target={self._holder.pid}"
+        self.place = Place(NODE_ADDRESS, ("nsenter", target, "--net", "--mount", "--"))
+        self._check_kernel()
+        self._connect()
+        self._prepare_mounts()
 
     def run(self, *command: str | Path, seconds: float = _SECONDS) -> str:
         """Runs a command in there to its end and gives its output; StartError holds its complaint."""

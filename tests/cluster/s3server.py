@@ -4,46 +4,32 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from cluster import programs
 from cluster.binaries import require
-from cluster.errors import StartError
 from cluster.ports import LOOPBACK, free_ports, is_listening
 from cluster.processes import Process
+from cluster.scope import Scope
 
 _START_SECONDS = 20.0
 _REGION = "us-east-1"
 
 
-class S3Server:
+class S3Server(Scope):
     """versitygw with random keys. What is stored outlives `stop`, and goes with the context."""
 
     def __init__(self) -> None:
         self.access_key = secrets.token_hex(8)
         self.secret_key = secrets.token_hex(16)
         [self._port] = free_ports(1)
-        self._directory = tempfile.TemporaryDirectory(prefix="tenantry-s3-", ignore_cleanup_errors=True)
-        self._process = self._create_process(Path(self._directory.name))
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except StartError:
-            self._directory.cleanup()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-        self._directory.cleanup()
+    def _enter(self, stack: ExitStack) -> None:
+        directory = tempfile.TemporaryDirectory(prefix="tenantry-s3-", ignore_cleanup_errors=True)
+        self._process = self._create_process(Path(stack.enter_context(directory)))
+        stack.callback(self.stop)
+        self.start()
 
     @property
     def endpoint_url(self) -> str:

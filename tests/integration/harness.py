@@ -8,8 +8,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import httpx
@@ -18,6 +17,7 @@ from cluster.controlplane import ControlPlane
 from cluster.ports import free_ports
 from cluster.processes import Process
 from cluster.s3server import S3Server
+from cluster.scope import Scope
 from integration import artifacts
 from integration.kube import OWN, ApiError, Kube
 from integration.kubelet import Kubelet
@@ -40,7 +40,7 @@ def own_address() -> str:
     return address
 
 
-class Installation:
+class Installation(Scope):
     """A release: one pool `default`, one operator, one router."""
 
     def __init__(self, plane: ControlPlane, s3: S3Server, *, slots: int = 2, **pool: Any) -> None:
@@ -52,25 +52,13 @@ class Installation:
             "storage": {"prefixes": [f"s3://{BUCKET}/"], "s3": {"endpoint": s3.endpoint_url}},
             **pool,
         }
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-test-")))
-            self.kube = Kube(self.plane.kubeconfig)
-            stack.callback(self.kube.close)
-            self._prepare(stack)
-            self._start(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def _enter(self, stack: ExitStack) -> None:
+        self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-test-")))
+        self.kube = Kube(self.plane.kubeconfig)
+        stack.callback(self.kube.close)
+        self._prepare(stack)
+        self._start(stack)
 
     # Artifacts
 

@@ -6,8 +6,6 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import boto3
 import httpx
@@ -16,6 +14,7 @@ from cluster.controlplane import ControlPlane
 from cluster.ports import free_ports
 from cluster.processes import Process
 from cluster.s3server import S3Server
+from cluster.scope import Scope
 from integration.chart.release import NAMESPACE, Release
 from integration.harness import START_SECONDS, own_address
 from integration.kube import Kube
@@ -26,34 +25,22 @@ BUCKET = "chart"
 SLOTS = {"default-0", "default-1"}
 
 
-class Running:
+class Running(Scope):
     """Operator, router and predictors of a release that was installed with `values`."""
 
     def __init__(self, plane: ControlPlane, release: Release, s3: S3Server) -> None:
         self._plane = plane
         self._release = release
         self._s3 = s3
-        self._stack = ExitStack()
         s3_service = {"endpoint": s3.endpoint_url}
         storage = {"prefixes": [f"s3://{BUCKET}/"], "s3": s3_service}
         self.values = {"defaultPool": {"spec": {"replicas": len(SLOTS), "storage": storage}}}
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-chart-"))
-            self._directory = Path(directory)
-            self._mount()
-            self._start(stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def _enter(self, stack: ExitStack) -> None:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-chart-"))
+        self._directory = Path(directory)
+        self._mount()
+        self._start(stack)
 
     def put(self, key: str, content: bytes) -> str:
         """Stores an artifact and gives its URI."""
