@@ -116,6 +116,7 @@ class LocalTarget:
             {
                 **head,
                 "metadata": {"name": name, "namespace": self.namespace},
+                "models": len(content.entries),
                 **json.loads(msgspec.json.encode(content)),
             }
             for name, content in contents

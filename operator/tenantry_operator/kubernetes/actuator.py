@@ -67,7 +67,13 @@ class KubernetesActuator:
     async def write_slice(self, name: str, entries: Sequence[Entry]) -> None:
         content = msgspec.to_builtins(SliceContent(tuple(entries)))
         metadata: dict[str, Any] = {"name": name, "namespace": self._release.namespace}
-        manifest = {"apiVersion": API_VERSION, "kind": "PlacementSlice", "metadata": metadata, **content}
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": "PlacementSlice",
+            "metadata": metadata,
+            "models": len(entries),
+            **content,
+        }
         version = self._slice_version(name)
         async with self._slice_write(name):
             if version is None:

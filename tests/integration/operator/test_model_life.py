@@ -11,7 +11,7 @@ import pytest
 from cluster.controlplane import ControlPlane
 from cluster.s3server import S3Server
 from integration import artifacts
-from integration.harness import Installation
+from integration.harness import NAMESPACE, Installation
 from integration.waiting import wait_for
 
 Artifact = dict[str, Any]
@@ -46,6 +46,9 @@ def test_kubectl_tells_how_a_model_is(installation: Installation) -> None:
     assert (name, tenant, ready, version) == ("told", "told", "True", artifact["sha256"][:12])
     assert (replicas, reason) == ("1", "Probed")
     assert size[0].isdigit()
+    slices = installation.plane.kubectl("get", "ps", f"--namespace={NAMESPACE}").splitlines()
+    assert slices[0].split() == ["NAME", "MODELS", "AGE"]
+    assert slices[1].split()[:2] == ["placement-0-0", str(len(installation.entries()))]
     wide = installation.plane.kubectl("get", "tenantmodels", "told", "-o", "wide")
     assert artifact["uri"] in wide
     assert "http://router.example/" in wide
