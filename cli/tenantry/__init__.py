@@ -10,14 +10,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tenantry.client.answers import Inference, Prediction, Route
+    from tenantry.client.asynchronous import AsyncClient
+    from tenantry.client.errors import TenantryError
+    from tenantry.client.sync import Client
     from tenantry.publishing.errors import PublishError
     from tenantry.publishing.publisher import Published, publish
 
-__all__ = ["PublishError", "Published", "publish"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Inference",
+    "Prediction",
+    "PublishError",
+    "Published",
+    "Route",
+    "TenantryError",
+    "publish",
+]
 
 _PLACES = {
+    "AsyncClient": "tenantry.client.asynchronous",
+    "Client": "tenantry.client.sync",
+    "Inference": "tenantry.client.answers",
+    "Prediction": "tenantry.client.answers",
     "PublishError": "tenantry.publishing.errors",
     "Published": "tenantry.publishing.publisher",
+    "Route": "tenantry.client.answers",
+    "TenantryError": "tenantry.client.errors",
     "publish": "tenantry.publishing.publisher",
 }
 

@@ -13,9 +13,10 @@ import urllib3
 from kubernetes import config
 from kubernetes.client import ApiClient
 
+from tenantry.client.answers import Answer
 from tenantry.errors import CommandError, ServerError
 from tenantry.http_calls import call_url
-from tenantry.target import Answer, Applied, EventLine, Manifest
+from tenantry.target import Applied, EventLine, Manifest
 from tenantry_core.resources import API_VERSION, SLOT_LABEL
 from tenantry_operator.definitions import Definition, UnknownKind, definition_of
 

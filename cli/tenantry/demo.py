@@ -15,18 +15,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tenantry.client.asynchronous import AsyncClient
+from tenantry.client.errors import TenantryError
+from tenantry.client.sync import Client
 from tenantry.demo_models import NoData, Trained, destinations, flights, train
 from tenantry.errors import CommandError
 from tenantry.local_target import LocalTarget
 from tenantry.publishing.errors import PublishError
 from tenantry.publishing.publisher import publish
 from tenantry.running import default_state
-from tenantry_core.wire import ROUTE
 from tenantry_operator.definitions import definitions
 from tenantry_operator.local.directory import StateDirectory, StateError
 from tenantry_operator.local.processes import LOOPBACK, free_port, spawn, terminate
@@ -107,15 +108,13 @@ def _publish(models: Sequence[Trained], target: LocalTarget) -> None:
 
 async def _until_up(directory: StateDirectory, up: asyncio.subprocess.Process) -> None:
     deadline = time.monotonic() + START_SECONDS
-    async with httpx.AsyncClient(trust_env=False) as client:
-        while up.returncode is None and time.monotonic() < deadline:
-            known = directory.read_up()
-            try:
-                if known and (await client.get(f"{known['url']}/v2/health/live")).is_success:
+    while up.returncode is None and time.monotonic() < deadline:
+        known = directory.read_up()
+        if known is not None:
+            async with AsyncClient(known["url"], timeout=1.0) as client:
+                if await client.ready():
                     return
-            except httpx.HTTPError:
-                pass
-            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)
     raise DemoError(_last_words(directory))
 
 
@@ -147,22 +146,20 @@ def _ready(contents: Iterable[dict[str, Any]]) -> set[str]:
 
 
 def _ask(models: Sequence[Trained], url: str) -> list[Answered]:
-    with httpx.Client(base_url=url, trust_env=False, timeout=30.0) as client:
+    with Client(url) as client:
         return [_asked(client, each) for each in track(models, "predicting", console=console)]
 
 
-def _asked(client: httpx.Client, each: Trained) -> Answered:
-    body = each.rows.to_json(orient="records", double_precision=15)
+def _asked(client: Client, each: Trained) -> Answered:
     began = time.perf_counter()
-    response = client.post(f"/predict/{each.tenant}", content=body)
+    try:
+        prediction = client.prediction(each.tenant, each.rows)
+    except TenantryError as error:
+        raise DemoError(f"{each.tenant} was not answered: {error}") from error
     took = (time.perf_counter() - began) * 1000
-    if not response.is_success:
-        raise DemoError(f"{each.tenant} was not answered: {response.text}")
-    expected = each.model.predict(each.rows).tolist()
-    pairs = zip(response.json(), expected, strict=True)
+    pairs = zip(prediction.values, each.model.predict(each.rows), strict=True)
     agrees = all(_alike(got, wanted) for got, wanted in pairs)
-    hit = "cache=hit" in response.headers.get(ROUTE.decode(), "")
-    return Answered(each.tenant, took, hit, agrees)
+    return Answered(each.tenant, took, prediction.route.cache == "hit", agrees)
 
 
 def _alike(got: object, wanted: object) -> bool:

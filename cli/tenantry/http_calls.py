@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import httpx
 
+from tenantry.client.answers import Answer
 from tenantry.errors import CommandError
-from tenantry.target import Answer
 
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Seconds. The router's own deadline is shorter: it is what ends a request."""

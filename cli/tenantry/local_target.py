@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from tenantry.client.answers import Answer
 from tenantry.errors import CommandError, ServerError, not_found
 from tenantry.http_calls import call_url
-from tenantry.target import Answer, Applied, EventLine, Manifest
+from tenantry.target import Applied, EventLine, Manifest
 from tenantry_core.resources import API_VERSION, GROUP
 from tenantry_core.snapshot import SnapshotError, SnapshotFolder
 from tenantry_operator.definitions import Definition, UnknownKind

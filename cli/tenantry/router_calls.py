@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import quote, urlencode
-
-import msgspec
-
+from tenantry.client import requests
+from tenantry.client.answers import Answer
+from tenantry.client.requests import Request
 from tenantry.errors import ServerError
-from tenantry.target import Answer, Target
+from tenantry.target import Target
 
 
-class _Problem(msgspec.Struct):
-    error: str = ""
-    detail: str = ""
-    reason: str = ""
-    title: str = ""
+def predict(target: Target, user: str, tenant: str | None, body: bytes, output: str | None) -> Answer:
+    """Raises ServerError with the router's own words."""
+    return _ask(target, requests.to_predict(user, body, output, _fields(tenant)))
 
 
-def ask(
-    target: Target,
-    method: str,
-    route: str,
-    user: str,
-    tenant: str | None,
-    *,
-    query: Mapping[str, str] | None = None,
-    body: bytes | None = None,
-) -> Answer:
-    """`/<route>/<user>`. Raises ServerError with the router's own words."""
-    path = f"/{route}/{quote(user, safe='')}" + (f"?{urlencode(query)}" if query else "")
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    if tenant is not None:
-        headers["Tenantry-Tenant"] = tenant
-    answer = target.call(method, path, headers, body)
-    if answer.status >= 400:
-        raise _refusal(answer)
-    return answer
+def explain(target: Target, user: str, tenant: str | None) -> Answer:
+    """Raises ServerError with the router's own words."""
+    return _ask(target, requests.to_explain(user, _fields(tenant)))
 
 
-def _refusal(answer: Answer) -> ServerError:
-    try:
-        problem = msgspec.json.decode(answer.body, type=_Problem)
-    except msgspec.DecodeError:
-        problem = _Problem(error=answer.body.decode(errors="replace")[:1000])
-    sentence = problem.error or problem.detail or f"HTTP {answer.status}"
-    wait = answer.headers.get("retry-after")
-    if wait is not None:
-        sentence += f" (try again in {wait} s)"
-    return ServerError(problem.reason or problem.title.replace(" ", "") or str(answer.status), sentence)
+def _fields(tenant: str | None) -> dict[str, str]:
+    return {} if tenant is None else {requests.TENANT: tenant}
+
+
+def _ask(target: Target, request: Request) -> Answer:
+    answer = target.call(request.method, request.path, request.headers, request.content or None)
+    if answer.status < 400:
+        return answer
+    refusal = answer.refusal()
+    wait = "" if refusal.retry_after is None else f" (try again in {refusal.retry_after:g} s)"
+    raise ServerError(refusal.reason or str(answer.status), refusal.message + wait)

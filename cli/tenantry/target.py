@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tenantry.client.answers import Answer
 from tenantry_operator.definitions import Definition
 
 Manifest = dict[str, Any]
@@ -28,16 +29,6 @@ class EventLine:
     first: str
     last: str
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the router answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
 
 
 class Target(Protocol):

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tenantry import documents
+from tenantry import documents, router_calls
 from tenantry.options import Context, Document, State, Tenant, Url, open_target
-from tenantry.router_calls import ask
 
 
 def explain(
@@ -29,5 +28,5 @@ def explain(
       tenantry explain acme:42
       tenantry explain 42 --tenant acme -o json
     """
-    answer = json.loads(ask(open_target(state, context, url), "GET", "explain", user, tenant).body)
+    answer = json.loads(router_calls.explain(open_target(state, context, url), user, tenant).body)
     sys.stdout.write(documents.as_json(answer) if output is Document.JSON else documents.as_yaml(answer))
