@@ -39,8 +39,9 @@ class HubModelRepository:
         with self._open(source, "GET", rest) as answer:
             if offset and answer.status != 206:
                 raise StorageUnavailable(f"{source.uri} cannot be read on: the server gives no ranges.")
-            length = int(answer.headers["Content-Length"])
-            yield Part(_tag(answer), offset + length, _chunks(answer))
+            if answer.length is None:
+                raise StorageUnavailable(f"{source.uri} cannot be read: the server tells no length.")
+            yield Part(_tag(answer), offset + answer.length, _chunks(answer))
 
     def _open(self, source: Source, method: str, fields: dict[str, str]) -> HTTPResponse:
         url = "http" + source.uri.removeprefix("hub")

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -46,6 +48,9 @@ def main() -> None:
         server.serve(partial(build, settings, metrics), serving)
     except (server.PortTaken, CacheDirectoryUnusable) as error:
         sys.exit(str(error))
+    # Nobody waits for an answer any more; a thread that a store holds up would be waited for all the same.
+    logging.shutdown()
+    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
