@@ -50,9 +50,14 @@ class UserLookUps:
         self._waiting: OrderedDict[str, list[str]] = OrderedDict()
         """Users by tenant; tenants take turns."""
         self._workers: set[asyncio.Task[None]] = set()
-        self.away = False
-        """Whether the last question failed."""
+        self._failure = ""
+        """Why the last question failed; empty where it did not."""
         self._again = 0.0
+
+    @property
+    def away(self) -> bool:
+        """Whether the last question failed."""
+        return bool(self._failure)
 
     def ask(self, key: UserKey) -> asyncio.Future[Row]:
         """The answer to come; shield it where the waiting may be cancelled.
@@ -112,9 +117,9 @@ class UserLookUps:
 
     def _failed(self, error: UsersUnavailable, asked: list[UserKey]) -> None:
         """Whoever waits for a turn would wait in vain, too."""
-        if not self.away:
+        if str(error) != self._failure:
             logger.warning("the users database %s does not answer: %s", self._database.name, error)
-        self.away = True
+        self._failure = str(error)
         self._again = self._clock() + _PAUSE_SECONDS
         asked += [(tenant, user) for tenant, users in self._waiting.items() for user in users]
         self._waiting.clear()
@@ -125,4 +130,4 @@ class UserLookUps:
     def _came_back(self) -> None:
         if self.away:
             logger.info("the users database %s answers again", self._database.name)
-        self.away = False
+        self._failure = ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 _GUIDE = Path(__file__).resolve().parents[3] / "docs/users.md"
 
@@ -23,7 +24,7 @@ class UsersTable:
 
     def __init__(self, url: str) -> None:
         driver = "postgresql+asyncpg" if url.startswith("postgresql") else "sqlite+aiosqlite"
-        self._engine = create_async_engine(driver + url[url.index(":") :])
+        self._engine = create_async_engine(driver + url[url.index(":") :], poolclass=NullPool)
 
     async def create(self) -> None:
         await self.execute("DROP TABLE IF EXISTS tenantry_users")

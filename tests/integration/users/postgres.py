@@ -17,7 +17,7 @@ from cluster.ports import LOOPBACK, free_ports
 from integration.waiting import wait_for
 
 PASSWORD = "open-sesame"
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=40")
+_FAST = ("fsync=off", "full_page_writes=off", "max_connections=40")
 
 
 def programs() -> Path | None:
@@ -53,11 +53,14 @@ class Postgres:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None
-        if self._process.poll() is None:
-            self.hang(False)
-        self.stop()
+        if self.is_running:
+            self.restore()
+            self.stop()
         shutil.rmtree(self._data)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         options = (
@@ -83,14 +86,24 @@ class Postgres:
             self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
 
-    def hang(self, still: bool = True) -> None:
+    def hang(self) -> None:
         """Every process of the server: connections are taken by the kernel, and answered by nobody."""
+        self._signal(signal.SIGSTOP)
+
+    def restore(self) -> None:
+        """Whatever was done to it, it serves again."""
+        if self.is_running:
+            self._signal(signal.SIGCONT)
+        else:
+            self.start()
+
+    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in (pid, *map(int, children)):
             with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGSTOP if still else signal.SIGCONT)
+                os.kill(each, number)
 
     def _answers(self) -> bool:
         assert self._process is not None
