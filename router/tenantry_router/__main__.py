@@ -24,10 +24,11 @@ from pathlib import Path
 
 from tenantry_core.durations import parse_duration
 from tenantry_core.http import server
+from tenantry_core.http.sockets import check_free
 from tenantry_core.tokens import TokenFile, TokenFileError
 from tenantry_router.app import build
 from tenantry_router.feeding import FEEDER_FLAG, Feeding
-from tenantry_router.router import Settings
+from tenantry_router.router import GrpcSettings, Settings
 
 
 def main() -> None:
@@ -60,6 +61,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         _tokens(arguments.token_file),
         fed=arguments.feed_namespace is not None,
         users_database=_users_database(arguments.users_database),
+        grpc=_grpc(arguments),
     )
     serving = server.Settings(
         host=arguments.host,
@@ -70,9 +72,18 @@ def _serve(arguments: argparse.Namespace) -> None:
         drain=arguments.drain,
     )
     try:
+        if settings.grpc and arguments.worker is None:  # workers share it, and could share it with a stranger
+            check_free(arguments.host, arguments.grpc_port)
         server.serve(partial(build, settings), serving)
     except server.PortTaken as error:
         sys.exit(str(error))
+
+
+def _grpc(arguments: argparse.Namespace) -> GrpcSettings | None:
+    if arguments.grpc_port is None:
+        return None
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    return GrpcSettings(f"{host}:{arguments.grpc_port}", shared=arguments.workers > 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--snapshot", type=Path, required=True, help="folder to learn placement from")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument(
+        "--grpc-port", type=_port, help="answer the Open Inference Protocol by gRPC here (default: not)"
+    )
     parser.add_argument("--workers", type=_count, default=1, help="processes that share the port")
     parser.add_argument("--token-file", type=Path, help="one token a line; the first is sent to predictors")
     parser.add_argument(
@@ -108,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument(FEEDER_FLAG, action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 1 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 
 from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.http.server import Application
+from tenantry_core.oip.messages import EXTENSIONS
 from tenantry_core.problems import Problem
 from tenantry_core.version import VERSION
+from tenantry_router import repository
 from tenantry_router.endpoint import Predictions
 from tenantry_router.explain import explain
 from tenantry_router.identity import Caller, caller
-from tenantry_router.model import RoutedModel
 from tenantry_router.router import Router, Settings
 
 _BODY = {"content": {"application/json": {"schema": {}}}, "required": True}
+_INDEX_SCHEMA = {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}
+_INDEX = {"requestBody": {"content": {"application/json": {"schema": _INDEX_SCHEMA}}}}
+
+
+class _IndexRequest(msgspec.Struct):
+    ready: bool = False
+    """Only models that are."""
 
 
 def build(settings: Settings) -> Application:
@@ -34,7 +43,7 @@ def build(settings: Settings) -> Application:
 def _api(router: Router, predictions: Predictions) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with router.running():
+        async with router.running(), _serving_grpc(router, predictions):
             yield
 
     app = FastAPI(
@@ -48,6 +57,15 @@ def _api(router: Router, predictions: Predictions) -> FastAPI:
     _add_health(app, router)
     _add_models(app, router, predictions)
     return app
+
+
+def _serving_grpc(router: Router, predictions: Predictions) -> AbstractAsyncContextManager[None]:
+    settings = router.settings.grpc
+    if settings is None:
+        return nullcontext()
+    from tenantry_router import grpc_server  # 20 MB that a router without the port does without
+
+    return grpc_server.serving(settings, router, predictions)
 
 
 def _document(app: FastAPI, predictions: Predictions) -> None:
@@ -84,7 +102,7 @@ def _add_health(app: FastAPI, router: Router) -> None:
         return {
             "name": "tenantry",
             "version": VERSION,
-            "extensions": ["model_repository"],
+            "extensions": EXTENSIONS,
         }
 
     @app.get("/v2/health/live", summary="Is the router running?")
@@ -122,27 +140,24 @@ def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
     @app.get("/v2/models/{model}/ready", summary="Is a good version of the model routed?")
     @app.get("/v2/models/{model}/versions/{version}/ready", summary="Is this version of the model routed?")
     async def model_ready(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
-        who = _caller(request)
-        found = router.names.find(model, who)
-        router.destinations.target(found, None, version)
-        return {"name": router.names.shown(found, who), "ready": True}
+        return {"name": repository.check_ready(router, _caller(request), model, version), "ready": True}
 
-    @app.post("/v2/repository/index", summary="The models that the caller may use")
+    @app.post("/v2/repository/index", summary="The models that the caller may use", openapi_extra=_INDEX)
     async def index(request: Request) -> list[dict[str, str]]:
-        who = _caller(request)
-        return [_index_entry(router.names.shown(model, who), model) for model in router.names.visible(who)]
+        body = await request.body()
+        ready = bool(body) and _read_index(body).ready
+        return repository.index(router, _caller(request), ready=ready)
 
     @app.get("/explain/{user_id}", summary="Which model, version and slot would serve a user, and why")
     async def explain_user(request: Request, user_id: str) -> dict[str, Any]:
         return await explain(router, caller(_tenant(request), user_id))
 
 
-def _index_entry(name: str, model: RoutedModel) -> dict[str, str]:
-    """The protocol's states are READY and UNAVAILABLE; `version` is what a request may ask for."""
-    if model.targets:
-        return {"name": name, "version": model.targets[0].version, "state": "READY", "reason": ""}
-    reason = model.entry.unavailable.reason if model.entry.unavailable else ""
-    return {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
+def _read_index(body: bytes) -> _IndexRequest:
+    try:
+        return msgspec.json.decode(body, type=_IndexRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is no request for the index: {error}.", reason="Malformed") from error
 
 
 def _caller(request: Request) -> Caller:

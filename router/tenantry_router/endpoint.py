@@ -11,11 +11,10 @@ from tenantry_core.http.messages import Handler, Reply, Request
 from tenantry_core.problems import Problem
 from tenantry_router import fields as field
 from tenantry_router import metrics
-from tenantry_router.destination import Destination, user_missing
+from tenantry_router.destination import Destination
 from tenantry_router.fields import Fields
 from tenantry_router.forward import Forward
-from tenantry_router.identity import Caller, caller, decode_segment, user_in_body
-from tenantry_router.model import RoutedModel
+from tenantry_router.identity import decode_segment, named_caller
 from tenantry_router.renaming import Renaming
 from tenantry_router.router import Router
 from tenantry_router.waiting import Waiting
@@ -33,7 +32,7 @@ class _Parameters(msgspec.Struct):
 class _InferenceRequest(msgspec.Struct):
     """The one part of an inference request that the router may have to read."""
 
-    parameters: _Parameters = msgspec.field(default_factory=_Parameters)
+    parameters: _Parameters | None = None
 
 
 _read_request = msgspec.json.Decoder(_InferenceRequest).decode
@@ -83,12 +82,8 @@ class Predictions:
             match = _INFER.fullmatch(request.path)
             assert match is not None  # or `match` would not have brought it here
             fields = field.read(request.headers)
-            who = _named_caller(fields)
-            model = self._router.names.find(decode_segment(match[1]), who)
-            user = who.user
-            if user is None and model.per_user:
-                user = _user_of_body(request, fields, model)
-            destination = self._router.destinations.of_model(model, user, _version(match))
+            name, version = decode_segment(match[1]), _version(match)
+            destination = self._router.named(fields, name, version, lambda: _user_of_body(request, fields))
             self._forward(request, reply, fields, destination, destination.target.infer_line)
         except Problem as problem:
             metrics.count_request(problem.status)
@@ -100,9 +95,15 @@ class Predictions:
         match = _MODEL.fullmatch(request.path)
         assert match is not None  # or FastAPI would not have brought it here
         fields = field.read(request.headers)
-        who = _named_caller(fields)
-        model = self._router.names.find(decode_segment(match[1]), who)
-        destination = self._router.destinations.of_model(model, who.user, _version(match))
+        self.describe(request, reply, fields, decode_segment(match[1]), _version(match))
+
+    def describe(
+        self, request: Request, reply: Reply, fields: Fields, name: str, version: str | None
+    ) -> None:
+        """Answer a model's metadata, under the name that the caller uses."""
+        who = named_caller(fields)
+        model = self._router.names.find(name, who)
+        destination = self._router.destinations.of_model(model, who.user, version)
         renaming = Renaming(reply, self._router.names.shown(model, who))
         self._forward(request, renaming, fields, destination, destination.target.metadata_line)
 
@@ -119,21 +120,14 @@ class Predictions:
 _PREDICT_LINE = b"POST /predict HTTP/1.1\r\n"
 
 
-def _named_caller(fields: Fields) -> Caller:
-    """Who asks for a model by its name: the headers tell, if anything does."""
-    user = fields.get(wire.USER)
-    return caller(fields.get(wire.TENANT), None if user is None else user.decode("latin-1"))
-
-
 def _version(match: re.Match[bytes]) -> str | None:
     return None if match[2] is None else decode_segment(match[2])
 
 
-def _user_of_body(request: Request, fields: Fields, model: RoutedModel) -> str:
+def _user_of_body(request: Request, fields: Fields) -> str:
+    """Empty where it names none. Raises Problem 400."""
     try:
         document = _read_request(request.body[: field.json_length(fields, request.body)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is no inference request: {error}.", reason="Malformed") from error
-    if not document.parameters.user_id:
-        raise user_missing(model)
-    return user_in_body(document.parameters.user_id, model.tenant)
+    return document.parameters.user_id if document.parameters else ""

@@ -8,17 +8,18 @@ from functools import lru_cache
 from tenantry_core import wire
 from tenantry_core.durations import parse_duration
 from tenantry_core.http.messages import Headers
+from tenantry_core.oip import json_codec
 from tenantry_core.problems import Problem
 
 CONTENT_TYPE = b"content-type"
-INFERENCE_HEADER = b"inference-header-content-length"
+INFERENCE_HEADER = json_codec.JSON_LENGTH
 SERVER_TIMING = b"server-timing"
 _CONTENT_ENCODING = b"content-encoding"
-_TRACEPARENT = b"traceparent"
-_TRACESTATE = b"tracestate"
+TRACEPARENT = b"traceparent"
+TRACESTATE = b"tracestate"
 _MATTER = frozenset(
     {
-        *(CONTENT_TYPE, _CONTENT_ENCODING, INFERENCE_HEADER, _TRACEPARENT, _TRACESTATE),
+        *(CONTENT_TYPE, _CONTENT_ENCODING, INFERENCE_HEADER, TRACEPARENT, TRACESTATE),
         *(wire.TENANT, wire.USER, wire.TIMEOUT),
     }
 )
@@ -52,21 +53,14 @@ def carried(fields: Fields, body: bytes) -> bytes:
         )
     if INFERENCE_HEADER in fields:
         lines += b"%b: %d\r\n" % (INFERENCE_HEADER, json_length(fields, body))
-    if _TRACEPARENT in fields:
-        lines += _trace(fields)
+    if TRACEPARENT in fields:
+        lines += trace(fields)
     return lines
 
 
 def json_length(fields: Fields, body: bytes) -> int:
     """How many bytes at the start of the body are JSON. Raises Problem 400."""
-    text = fields.get(INFERENCE_HEADER)
-    if text is None:
-        return len(body)
-    if not (text.isdigit() and len(text) < 12 and int(text) <= len(body)):
-        raise Problem(
-            400, "Inference-Header-Content-Length is no number of bytes within the body.", reason="Malformed"
-        )
-    return int(text)
+    return json_codec.json_length(fields.get(INFERENCE_HEADER), body)
 
 
 def timeout(fields: Fields) -> float | None:
@@ -99,10 +93,10 @@ def _content_type(value: bytes | None) -> bytes:
     return b"content-type: %b\r\n" % media_type
 
 
-def _trace(fields: Fields) -> bytes:
+def trace(fields: Fields) -> bytes:
     """The W3C trace context as it came; a malformed one is left out, as its recommendation says."""
-    parent, state = fields[_TRACEPARENT], fields.get(_TRACESTATE)
-    if _TRACEPARENT_FORM.fullmatch(parent) is None:
+    parent, state = fields.get(TRACEPARENT), fields.get(TRACESTATE)
+    if parent is None or _TRACEPARENT_FORM.fullmatch(parent) is None:
         return b""
     lines = b"traceparent: %b\r\n" % parent
     if state is not None and _TRACESTATE_FORM.fullmatch(state):

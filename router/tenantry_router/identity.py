@@ -6,9 +6,11 @@ nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from tenantry_core import wire
 from tenantry_core.names import TENANT_PATTERN, USER_PATTERN, is_tenant, is_user_id
 from tenantry_core.problems import Problem
 
@@ -32,6 +34,12 @@ def caller(tenant: bytes | None, user: str | None) -> Caller:
         return Caller(None, None)
     name, colon, rest = user.partition(":")
     return Caller(_tenant(name), _user(rest) if colon else None)
+
+
+def named_caller(fields: Mapping[bytes, bytes]) -> Caller:
+    """Who asks for a model by its name: the header fields tell, if anything does. Raises Problem 400."""
+    user = fields.get(wire.USER)
+    return caller(fields.get(wire.TENANT), None if user is None else user.decode("latin-1"))
 
 
 def user_in_body(user: str, tenant: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ from tenantry_core.http.client import Pool
 from tenantry_core.snapshot import SlotAddress
 from tenantry_core.tokens import TokenFile
 from tenantry_router import metrics
-from tenantry_router.destination import Destinations
+from tenantry_router.destination import Destination, Destinations
+from tenantry_router.fields import Fields
 from tenantry_router.fleet import PREDICTOR_PORT, Fleet
 from tenantry_router.folder import Follower
 from tenantry_router.forward import Forwarder
 from tenantry_router.health import Prober
+from tenantry_router.identity import named_caller, user_in_body
 from tenantry_router.model_info import ModelInfoRepository, ModelNames, TableModelInfoRepository
 from tenantry_router.table import Table
 
@@ -28,6 +30,14 @@ logger = logging.getLogger(__name__)
 
 _CONNECTIONS = 256
 """To one slot. Each carries one request: those that wait for a load must leave enough for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcSettings:
+    address: str
+    """`host:port`."""
+    shared: bool
+    """Whether other worker processes listen there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class Settings:
     """The folder is fed from elsewhere: while it is empty it says nothing yet."""
     users_database: str = ""
     """Its URL; without one, manifests alone tell which model answers whom."""
+    grpc: GrpcSettings | None = None
+    """None: HTTP only."""
 
 
 class Router:
@@ -66,6 +78,24 @@ class Router:
         """Whether there is anything to serve by: one that was never fed would call every model unknown."""
         source = self.follower.source
         return not self.settings.fed or bool(self.table.models) or (source is not None and source.connected)
+
+    def is_serving(self) -> bool:
+        """Ready, and not told to end."""
+        return self.is_ready() and not self.ending
+
+    def named(
+        self, fields: Fields, name: str, version: str | None, body_user: Callable[[], str]
+    ) -> Destination:
+        """Of a request that names its model. `body_user` is asked only where nothing else tells the user.
+
+        Raises Problem: 400 malformed, 403, 404, 409 ambiguous, 503 without a version that could answer.
+        """
+        who = named_caller(fields)
+        model = self.names.find(name, who)
+        user = who.user
+        if user is None and model.per_user and (given := body_user()):
+            user = user_in_body(given, model.tenant)
+        return self.destinations.of_model(model, user, version)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

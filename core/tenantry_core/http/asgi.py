@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tenantry_core.http.encoding import FAILED
+from tenantry_core.http.future_reply import FutureReply
 from tenantry_core.http.limits import Limits
 from tenantry_core.http.messages import Handler, Request, Response
 from tenantry_core.problems import Problem
@@ -70,21 +71,9 @@ def render_problems(app: fastapi.FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
 
 
-class _FutureReply:
-    """A `Reply` that a coroutine awaits."""
-
-    def __init__(self) -> None:
-        self.on_disconnect: Callable[[], None] | None = None
-        self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-
-    def send(self, response: Response) -> None:
-        if not self.answer.cancelled():
-            self.answer.set_result(response)
-
-
 async def _answer(handler: Handler, request: Request, client: fastapi.Request) -> Response:
     """The handler's answer; if the client goes away first, its work is dropped and nobody is answered."""
-    reply = _FutureReply()
+    reply = FutureReply()
     handler(request, reply)
     if not reply.answer.done():
         gone = asyncio.ensure_future(_disconnected(client))

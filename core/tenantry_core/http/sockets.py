@@ -39,6 +39,12 @@ def listen(host: str, port: int, *, count: int = 1) -> list[socket.socket]:
     return [_shared(family, kind, protocol, address) for _ in range(count)]
 
 
+def check_free(host: str, port: int) -> None:
+    """For a server that listens by itself. Raises what `listen` does."""
+    for sock in listen(host, port):
+        sock.close()
+
+
 def _shared(family: int, kind: int, protocol: int, address: tuple[str, int]) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
