@@ -1,4 +1,4 @@
-"""Ask a router for predictions: `Client`, and `AsyncClient` for asyncio and trio.
+"""Ask a router for predictions: `Client`, and `AsyncClient` for asyncio.
 
     with tenantry.Client("http://127.0.0.1:8080", tenant="acme") as client:
         minutes = client.predict("user-42", rows)

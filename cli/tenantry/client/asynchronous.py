@@ -1,12 +1,12 @@
-"""The client for asyncio and trio."""
+"""The client for asyncio."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio
 import httpx
 import numpy.typing as npt
 
@@ -101,7 +101,7 @@ class AsyncClient:
 
     async def _carry_out(self, step: Step) -> Answer | None:
         if isinstance(step, Pause):
-            await anyio.sleep(step.seconds)
+            await asyncio.sleep(step.seconds)
             return None
         with sending.translated(self._base, step):
             return sending.answer_of(await self._http.request(**sending.arguments(self._base, step)))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Table = pd.DataFrame | Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]] | npt.NDArray[Any]
+Table = pd.DataFrame | Sequence[Mapping[Any, Any]] | Sequence[Sequence[Any]] | npt.NDArray[Any]
 """Rows: a DataFrame, a list of records, a list of rows, or an array of two dimensions."""
 
 

@@ -44,10 +44,10 @@ def test_a_number_arrives_as_it_was_written_and_an_empty_cell_as_null(
     rows.write_text("tiny,exact,city\n1e-20,0.12345678901234567,oslo\n,2,\n")
     answer = tenantry("predict", "acme", "-f", rows, "--url", router)
     assert answer.code == 0
-    assert json.loads(answer.out) == [
-        {"tiny": 1e-20, "exact": 0.12345678901234567, "city": "oslo"},
-        {"tiny": None, "exact": 2.0, "city": None},
-    ]
+    assert json.loads(answer.out) == {
+        "columns": ["tiny", "exact", "city"],
+        "data": [[1e-20, 0.12345678901234567, "oslo"], [None, 2.0, None]],
+    }
 
 
 @pytest.mark.parametrize(
