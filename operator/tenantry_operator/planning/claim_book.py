@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tenantry_core.resources import PredictorPool, TenantModel
-from tenantry_operator.planning.claims import Claim, Labels, judge_claims
+from tenantry_operator.planning.changes import Change
+from tenantry_operator.planning.claims import Claim, Labels, admission_rules, judge_claims
 
 
 class ClaimBook:
-    def __init__(self, pools: Mapping[str, PredictorPool], labels: Labels) -> None:
-        self._pools = pools
-        self._labels = labels
-        self._tenants: dict[str, dict[str, TenantModel]] = {}
+    def __init__(self) -> None:
         self.claims: dict[str, Claim] = {}
         """By model key."""
+        self._tenants: dict[str, dict[str, TenantModel]] = {}
+        self._rules: dict[str, tuple[object, ...]] = {}
+        """Of each pool, by name."""
+        self._labels: Labels = {}
 
-    def update(self, changed: Iterable[tuple[TenantModel | None, TenantModel | None]]) -> set[str]:
-        """Takes models as they were and as they are (None: not there); gives those with another claim."""
-        tenants: set[str] = set()
+    def update(
+        self, changed: Iterable[Change], pools: Mapping[str, PredictorPool], labels: Labels
+    ) -> set[str]:
+        """Takes models that have changed, and all pools and labels of namespaces as they are now.
+
+        Gives the models with another claim, and those that are refused and may be refused otherwise.
+        """
+        affected = self._affected(pools, labels)
+        tenants = {model.tenant for model in affected}
         for old, new in changed:
             if old is not None and new is not None and _claims_the_same(old, new):
                 self._tenants[new.tenant][new.key] = new
@@ -30,13 +38,35 @@ class ClaimBook:
             if new is not None:
                 tenants.add(new.tenant)
                 self._tenants.setdefault(new.tenant, {})[new.key] = new
-        return {key for tenant in tenants for key in self._judge(tenant)}
+        other = {key for tenant in tenants for key in self._judge(tenant, pools, labels)}
+        refused = {key for m in affected if (claim := self.claims.get(key := m.key)) and claim.refusal}
+        return other | refused
 
-    def _judge(self, tenant: str) -> list[str]:
+    def _affected(self, pools: Mapping[str, PredictorPool], labels: Labels) -> list[TenantModel]:
+        """Models whose pool admits by other rules now, or whose namespace is labelled otherwise."""
+        rules = {name: admission_rules(pool) for name, pool in pools.items()}
+        names = {n for n in rules.keys() | self._rules.keys() if rules.get(n) != self._rules.get(n)}
+        namespaces = set()
+        if any(pool.spec.namespace_selector is not None for pool in pools.values()):
+            known = self._labels
+            namespaces = {n for n in labels.keys() | known.keys() if labels.get(n) != known.get(n)}
+        self._rules, self._labels = rules, labels
+        if not names and not namespaces:
+            return []
+        return [
+            model
+            for models in self._tenants.values()
+            for model in models.values()
+            if model.metadata.namespace in namespaces
+            or model.spec.pool_ref.name in names
+            or (names and self.claims[model.key].refusal is not None)  # it may serve on another pool
+        ]
+
+    def _judge(self, tenant: str, pools: Mapping[str, PredictorPool], labels: Labels) -> list[str]:
         models = self._tenants[tenant]
         if not models:
             del self._tenants[tenant]
-        claims = judge_claims(models, self._pools, self._labels)
+        claims = judge_claims(models, pools, labels)
         other = [key for key, claim in claims.items() if self.claims.get(key) != claim]
         self.claims |= claims
         return other

@@ -107,6 +107,12 @@ def admit(
     return _refuse_format(reference, pool)
 
 
+def admission_rules(pool: PredictorPool) -> tuple[object, ...]:
+    """All of a pool that `admit` goes by; where it selects namespaces by label, these count too."""
+    spec = pool.spec
+    return spec.namespace_selector, spec.replicas > 0, spec.storage.prefixes, spec.trust.formats
+
+
 def _refuse_format(reference: Reference, pool: PredictorPool) -> Refusal | None:
     trusted = pool.spec.trust.formats or SAFE_FORMATS
     if not reference.format:

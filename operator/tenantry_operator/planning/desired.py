@@ -23,23 +23,20 @@ class Candidate:
 
     model: TenantModel
     pool: str
-    entry: Entry | None
-    """What is written for its key."""
 
-    @property
-    def routed(self) -> tuple[str, ...]:
-        return tuple(slot for target in self.entry.targets for slot in target.slots) if self.entry else ()
 
-    @property
-    def failed(self) -> bool:
-        ready = self.model.status.condition("Ready")
-        return ready is not None and ready.status == "False"
+def has_failed(model: TenantModel) -> bool:
+    """Does its status say that the wanted version does not serve?"""
+    ready = model.status.condition("Ready")
+    return ready is not None and ready.status == "False"
 
 
 class Desired:
     """Finds a place for what has changed; for all models of a pool where that takes moving others."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: Mapping[str, Entry]) -> None:
+        """`written` is what is written by model key, kept up by another."""
+        self._written = written
         self.slots: dict[str, tuple[str, ...]] = {}
         """By model key, sorted. A model that is many users' is on the whole pool."""
         self._candidates: dict[str, Candidate] = {}
@@ -115,8 +112,8 @@ class Desired:
             held.update(places)
         self._unsettled -= slots.keys()
         for key in placed:
-            candidate = self._candidates[key]
-            settled = not candidate.failed or set(candidate.routed) == set(placed[key])
+            failed = has_failed(self._candidates[key].model)
+            settled = not failed or set(self._routed(key)) == set(placed[key])
             (self._unsettled.discard if settled else self._unsettled.add)(key)
         slots |= placed
         moved = {key for key, places in slots.items() if self.slots.get(key) != places}
@@ -149,8 +146,9 @@ class Desired:
         What failed is only where it is written. So it would be after a restart, and finding it a place
         anew must not begin to move others only then.
         """
-        candidate = self._candidates[key]
-        if candidate.failed:
-            return candidate.routed
-        known = before.get(key)
-        return candidate.routed if known is None else known
+        known = None if has_failed(self._candidates[key].model) else before.get(key)
+        return self._routed(key) if known is None else known
+
+    def _routed(self, key: str) -> tuple[str, ...]:
+        entry = self._written.get(key)
+        return tuple([slot for target in entry.targets for slot in target.slots]) if entry else ()

@@ -22,11 +22,12 @@ class Layout:
         self._wanted: dict[str, tuple[Entry, ...]] = {}
 
     def update(
-        self, changed: Mapping[str, Entry | None], written: Slices
+        self, changed: Mapping[str, Entry | None], written: Slices, count: int
     ) -> tuple[dict[str, tuple[Entry, ...]], frozenset[str]]:
-        """Takes entries that are other ones now (None: gone).
+        """Takes entries that are other ones now (None: gone), and how many there will be.
 
-        Gives the slices to write, and those to delete once all of them stand.
+        Gives the slices to write, those first that have just changed, and those to delete once all of them
+        stand.
         """
         for key, entry in changed.items():
             index, size = self._places.pop(key, (0, 0))
@@ -37,32 +38,34 @@ class Layout:
                 self._entries[key] = entry
                 index, size = self._places[key] = slice_index(key), _size(entry)
                 self._bytes[index] += size
-        bits = choose_bits(len(self._entries), self._bytes, written)
+        bits = choose_bits(max(count, len(self._entries)), self._bytes, written)
         if bits != self._bits:
             self._bits, self._groups, self._wanted = bits, {}, {}
-            self._fill(self._entries)
-        else:
-            self._fill(changed)
-        differing = {n: content for n, content in self._wanted.items() if written.get(n) != content}
-        return differing, frozenset(written.keys() - self._wanted.keys())
+        filled = self._fill(changed if self._wanted else self._entries)
+        wanted = filled | self._wanted
+        differing = {name: content for name, content in wanted.items() if written.get(name) != content}
+        return differing, frozenset(written.keys() - wanted.keys())
 
-    def _fill(self, keys: Iterable[str]) -> None:
-        names = set()
+    def _fill(self, keys: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
+        """Puts these into their slices, or out of them; gives the slices that there are, in that order."""
+        names: dict[str, None] = {}
         for key in keys:
             name = slice_name(self._bits, key)
-            names.add(name)
+            names[name] = None
             group = self._groups.setdefault(name, {})
             if key in self._entries:
                 group[key] = self._entries[key]
             else:
                 group.pop(key, None)
+        filled = {}
         for name in names:
             group = self._groups[name]
             if group:
-                self._wanted[name] = tuple(group[key] for key in sorted(group))
+                filled[name] = self._wanted[name] = tuple([group[key] for key in sorted(group)])
             else:
                 del self._groups[name]
                 self._wanted.pop(name, None)
+        return filled
 
 
 def _size(entry: Entry) -> int:

@@ -65,9 +65,6 @@ class Loads:
             self.anywhere.append(one)
 
 
-NOTHING_KNOWN: Known = {}
-
-
 def loaded(known: Known, check: Check) -> LoadReport | None:
     result = known.get(check)
     return result.outcome if result and isinstance(result.outcome, LoadReport) else None

@@ -40,6 +40,8 @@ class Plan:
     """Slices whose content differs from what is written; written before anything else."""
     obsolete: frozenset[str] = frozenset()
     """Slices to delete once the others stand."""
+    unwritten: frozenset[str] = frozenset()
+    """Models whose entry is not written as planned, or should be gone, by key."""
     statuses: Mapping[str, TenantModelStatus] = field(default_factory=dict)
     """Statuses that differ, by model key, failures first."""
     pool_statuses: Mapping[str, PredictorPoolStatus] = field(default_factory=dict)
@@ -53,5 +55,7 @@ class Plan:
     events: tuple[Event, ...] = ()
     placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The slots each model should be on in the end; to be handed to the next plan."""
+    undecided: int = 0
+    """Models that this plan has left to the next one, which should be made at once."""
     wake_at: float | None = None
     """When to plan again although nothing changed: the next retry or the end of a grace time."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tenantry_core.slices import Entry, Reference
 from tenantry_core.wire import SlotReport
 from tenantry_operator.planning.case import is_per_user
-from tenantry_operator.planning.loads import NOTHING_KNOWN, WARM, Known
+from tenantry_operator.planning.loads import WARM, Known
 from tenantry_operator.planning.requests import Requests, attempts
 from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance, Slot, World
 
@@ -20,13 +20,12 @@ TELL_AGAIN = 2.0
 def warm_instances(
     world: World,
     routed: Mapping[str, Mapping[str, Entry]],
-    known: Mapping[str, Known],
     requests: Requests,
     heats: Mapping[str, float],
 ) -> frozenset[str]:
     """Ids of instances that may turn ready; the loads that the others wait for are asked for.
 
-    `routed` are the entries by slot, `known` the results of loads, both by model.
+    `routed` are the entries by slot, by model.
     """
     warm = set()
     for slot in world.slots.values():
@@ -35,9 +34,10 @@ def warm_instances(
                 continue
             share = routed.get(slot.name, {}).values()
             checks = list(_share(world, share, slot, instance, heats))
+            known = {result.check: result for check in checks for result in world.results.get(check.uid, ())}
             for check in checks:
-                requests.ask(check, known.get(check.model, NOTHING_KNOWN), WARM)
-            if all(_is_settled(known.get(check.model, NOTHING_KNOWN), check) for check in checks):
+                requests.ask(check, known, WARM)
+            if all(_is_settled(known, check) for check in checks):
                 warm.add(instance.id)
     if warm:
         requests.wake(world.now + TELL_AGAIN)

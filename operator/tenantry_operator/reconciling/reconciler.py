@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +38,9 @@ T = TypeVar("T")
 
 BREATH = 0.02
 """Seconds between two plans at least, so that a burst of changes becomes one."""
+PORTION = 1000
+"""Models that a plan decides about at most, of what has just changed and of the rest each: what changes while
+thousands are planned for the first time waits for no longer than a few of these."""
 BACKOFF = (0.1, 10.0)
 """Seconds to wait after slots could not be brought in line: doubling from the first to the last."""
 CALLS_AT_A_TIME = 16
@@ -70,7 +72,7 @@ class Reconciler:
         self._poller = Poller(slots, clock, state)
         self._slices = SliceWriter(actuator, self._wrote_slice, state.forget_slice_writes, state.dirty.set)
         self._trailing: TrailingWriter[str | PoolName] = TrailingWriter(self._write_status, state.dirty.set)
-        self._planner = Planner()
+        self._planner = Planner(PORTION)
         self._world = state.world()
         self._decided = Plan()
         self._news: dict[str, list[Event]] = {}
@@ -98,12 +100,14 @@ class Reconciler:
 
     async def _loop(self) -> None:
         gc.freeze()  # what was listed lasts: collections that look through it take as long as a plan
-        for planned in itertools.count():
+        growing = True
+        while True:
             started = time.monotonic()
             wake_at = await self._reconcile()
-            if planned == 0:
+            if growing:
                 gc.freeze()
-            await asyncio.sleep(max(BREATH, time.monotonic() - started))
+            growing = self._decided.undecided > 0
+            await asyncio.sleep(BREATH if growing else max(BREATH, time.monotonic() - started))
             await self._due(wake_at)
 
     async def _due(self, wake_at: float | None) -> None:
@@ -137,7 +141,9 @@ class Reconciler:
             self._state.dirty.set()
             return None
         self._failures = 0
-        if self._slices.is_idle:
+        if decided.undecided:
+            self._state.dirty.set()
+        elif self._slices.is_idle:
             metrics.APPLIED_AT.set(world.now)
         return decided.wake_at
 
@@ -203,10 +209,9 @@ class Reconciler:
 
         Once it is written they are old.
         """
-        unwritten = {entry.model for content in decided.slices.values() for entry in content}
         self._news = _by_model(decided.events, lambda event: model_key(event.namespace, event.name))
-        due = [key for key in decided.statuses if key not in unwritten]
-        self._trailing.replace_statuses([*due, *map(PoolName, decided.pool_statuses)])
+        due = [key for key in decided.statuses if key not in decided.unwritten]
+        self._trailing.replace_statuses([*map(PoolName, decided.pool_statuses), *due])
 
     async def _write_status(self, name: str | PoolName) -> None:
         """As the latest plan wants it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,9 @@ class Predictor:
 class Simulation:
     """The outside world. `state` is what an operator observes of it; `restart` gives a new operator."""
 
-    def __init__(self, slots: int = 2) -> None:
+    def __init__(self, slots: int = 2, portion: float = math.inf) -> None:
+        self.portion = portion
+        """How many models a plan decides about."""
         self.now = 1_000_000.0
         self.store: dict[str, str] = {}
         self.store_down = False
@@ -135,7 +138,7 @@ class Simulation:
     def restart(self) -> None:
         """A new operator, that knows only what is written and what runs."""
         self.state = ObservedState(clock=lambda: self.now, router_url="http://router")
-        self.planner = Planner()
+        self.planner = Planner(self.portion)
         self.results: dict[Check, CheckResult] = {}
         self.known_results: dict[str, tuple[CheckResult, ...]] = {}
         self.silent: dict[str, float] = {}
@@ -169,9 +172,14 @@ class Simulation:
         return self.known_results
 
     def plan(self) -> Plan:
-        """Plan on, and hold that against a plan of the same world by one who has planned nothing before."""
+        """Plan on, and hold that against a plan of the same world by one who has planned nothing before.
+
+        Where models are left to the next plan, the two are not the same yet.
+        """
         world = self.world()
         decided = self.planner.plan(world)
+        if decided.undecided:
+            return decided
         assert timeless(decided) == timeless(plan(world)), "what was planned before changed the plan"
         assert timeless(plan(shuffled(world))) == timeless(decided), "the order of a mapping changed the plan"
         return decided
@@ -216,6 +224,8 @@ class Simulation:
         for _ in range(rounds):
             decided = self.step()
             if is_quiet(decided):
+                if decided.undecided:
+                    continue
                 if decided.wake_at is None or decided.wake_at > until:
                     return decided
                 self.now = decided.wake_at

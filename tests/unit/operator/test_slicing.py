@@ -32,7 +32,7 @@ def apply(entries: list[Entry], written: Slices) -> list[Slices]:
     known = winners(e for content in written.values() for e in content)
     highest = max((e.revision for e in known.values()), default=0)
     revised = {e.model: revise(e, known.get(e.model), highest) for e in entries}
-    slices, obsolete = Layout().update(revised, written)
+    slices, obsolete = Layout().update(revised, written, len(revised))
     steps = [dict(written)]
     for name, content in slices.items():
         steps.append(steps[-1] | {name: content})
@@ -110,8 +110,8 @@ def test_a_layout_that_goes_on_is_one_made_anew(generations: list[tuple[int, dic
     for size, changes in generations:
         wanted = {e.model: e for e in (entry(n, changes.get(n, 0)) for n in range(size))}
         changed = {k: wanted.get(k) for k in wanted.keys() | known.keys() if wanted.get(k) != known.get(k)}
-        slices, obsolete = layout.update(changed, written)
-        assert (slices, obsolete) == Layout().update(wanted, written)
+        slices, obsolete = layout.update(changed, written, len(wanted))
+        assert (slices, obsolete) == Layout().update(wanted, written, len(wanted))
         known, written = wanted, {n: c for n, c in (written | slices).items() if n not in obsolete}
 
 
