@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from tenantry_core.problems import Problem
 from tenantry_core.wire import Tensor
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel, LoadError
 from tenantry_predictor.runtimes.memory import METER, return_freed_memory
+from tenantry_predictor.runtimes.onnx_checks import check_graph
 
 COLUMNS_KEY = "tenantry.columns"
 """Metadata of the file: a JSON list of the column names."""
@@ -54,6 +54,11 @@ _ERRORS = (
     RuntimeError,
     ValueError,
 )
+_FOLDED_BYTES = 16 << 20
+"""What is constant is computed when a file is opened, but for results larger than this."""
+_MOST_BYTES = 64 << 20
+"""Of one prediction's results: they become JSON, a value at a time, in the one process of all models."""
+_NO_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate memory")
 _ERROR_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
@@ -77,10 +82,18 @@ class OnnxModel(LoadedModel):
     def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:
         try:
             results = self._session.run(outputs, tensors)
+        except MemoryError as error:
+            raise _too_large() from error
         except _ERRORS as error:
+            if _NO_MEMORY.search(str(error)):
+                raise _too_large() from error
             raise Problem(
                 422, f"The model refused the input: {_words(error)}", reason="InputRefused"
             ) from error
+        if sum(result.nbytes for result in results) > _MOST_BYTES:
+            raise Problem(
+                422, f"The answer is larger than {_MOST_BYTES >> 20} MiB; send fewer rows.", reason="TooLarge"
+            )
         return dict(zip(outputs, results, strict=True))
 
     def close(self) -> None:
@@ -107,7 +120,7 @@ def _measured(file_bytes: int, read: Callable[[], bytes]) -> OnnxModel:
 
 
 def _open(data: bytes) -> OnnxModel:
-    _refuse_external_data(data)
+    check_graph(data)
     session = _session(data)
     session._model_bytes = None  # kept for a change of providers: a whole file a model, for nothing
     return OnnxModel(session)
@@ -132,40 +145,17 @@ def _session(data: bytes) -> Any:
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.log_severity_level = 4
+    options.add_session_config_entry(
+        "optimization.constant_folding_max_output_size_in_bytes", str(_FOLDED_BYTES)
+    )
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except MemoryError as error:
+        raise _no_room() from error
     except _ERRORS as error:
+        if _NO_MEMORY.search(str(error)):
+            raise _no_room() from error
         raise LoadError("LoadFailed", f"This is no ONNX file that can be run: {_words(error)}") from error
-
-
-def _refuse_external_data(data: bytes) -> None:
-    """External data names files by path: on this host, a tenant could name another's."""
-    try:
-        model = onnx.ModelProto.FromString(data)
-    except DecodeError as error:
-        raise LoadError("LoadFailed", "The file is not ONNX, or it is truncated or corrupt.") from error
-    graphs = [model.graph, *(function for function in model.functions)]
-    if any(
-        tensor.data_location == onnx.TensorProto.EXTERNAL for graph in graphs for tensor in _tensors(graph)
-    ):
-        raise LoadError(
-            "LoadFailed", "The file keeps weights in other files (external data); save it as one file."
-        )
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor of a graph or function, those inside attributes and subgraphs too."""
-    yield from getattr(graph, "initializer", ())
-    for sparse in getattr(graph, "sparse_initializer", ()):
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _tensors(subgraph)
 
 
 def _tensor(node: Any) -> Tensor:
@@ -192,6 +182,18 @@ def _columns(metadata: Mapping[str, str], inputs: Sequence[Tensor]) -> tuple[str
     if expected not in (-1, len(names)):
         raise LoadError("LoadFailed", f"The metadata {COLUMNS_KEY} names {len(names)} columns of {expected}.")
     return tuple(names)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        422,
+        "The model needs more memory for this request than the predictor has; send fewer rows.",
+        reason="TooLarge",
+    )
+
+
+def _no_room() -> LoadError:
+    return LoadError("LoadFailed", "Opening the file takes more memory than the predictor has.")
 
 
 def _words(error: Exception) -> str:

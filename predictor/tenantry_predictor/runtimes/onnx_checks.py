@@ -1,0 +1,174 @@
+"""What an ONNX file must not hold, found by reading it alone: the runtime would follow it wherever it leads.
+
+ONNX Runtime checks types, shapes and indices itself. It opens other files, though, takes a time that grows
+with the square of the number of nodes, writes out functions where they are called, and goes down a decision
+tree recursively: a chain of a hundred thousand splits ends its process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError
+
+from tenantry_predictor.runtimes.base import LoadError
+
+MAX_NODES = 20_000
+"""Of all graphs together, with functions written out: seconds to open."""
+MAX_TREE_DEPTH = 1_000
+"""Splits. A tenth of what a thread's usual stack takes."""
+
+_Ints = npt.NDArray[np.int64]
+
+
+def check_graph(data: bytes) -> None:
+    """Raises LoadError."""
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError as error:
+        raise LoadError("LoadFailed", "The file is not ONNX, or it is truncated or corrupt.") from error
+    graphs = [model.graph, *model.functions]
+    if any(_is_external(tensor) for graph in graphs for tensor in _tensors(graph)):
+        raise LoadError(
+            "LoadFailed", "The file keeps weights in other files (external data); save it as one file."
+        )
+    if _Size(model.functions).of(model.graph) > MAX_NODES:
+        raise LoadError("LoadFailed", f"The graph has more than {MAX_NODES} nodes.")
+    if any(_is_deep(node) for graph in graphs for node in _nodes(graph)):
+        raise LoadError("LoadFailed", f"A decision tree is deeper than {MAX_TREE_DEPTH} splits.")
+
+
+def _is_external(tensor: Any) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Every node of a graph or function, those of subgraphs too."""
+    for node in graph.node:
+        yield node
+        for subgraph in _subgraphs(node):
+            yield from _nodes(subgraph)
+
+
+def _subgraphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        yield attribute.g
+        yield from attribute.graphs
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor of a graph or function, those inside attributes and subgraphs too."""
+    yield from getattr(graph, "initializer", ())
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+        for subgraph in _subgraphs(node):
+            yield from _tensors(subgraph)
+
+
+class _Size:
+    """Numbers of nodes with functions written out; anything beyond MAX_NODES is just that."""
+
+    def __init__(self, functions: Iterable[Any]) -> None:
+        self._functions = {(function.domain, function.name): function for function in functions}
+        self._known: dict[tuple[str, str], int] = {}
+
+    def of(self, graph: Any) -> int:
+        size = 0
+        for node in _nodes(graph):
+            size += 1 + self._of_function((node.domain, node.op_type))
+            if size > MAX_NODES:
+                break
+        return size
+
+    def _of_function(self, name: tuple[str, str]) -> int:
+        if name not in self._functions:
+            return 0
+        if name not in self._known:
+            self._known[name] = MAX_NODES  # while it is looked at: one that calls itself has no end
+            try:
+                self._known[name] = self.of(self._functions[name])
+            except RecursionError:
+                self._known[name] = MAX_NODES + 1
+        return self._known[name]
+
+
+def _is_deep(node: Any) -> bool:
+    if not node.op_type.startswith("TreeEnsemble"):
+        return False
+    ints = {attribute.name: attribute.ints for attribute in node.attribute}
+    sides = [ints.get(f"nodes_{side}nodeids", ()) for side in ("true", "false")]
+    if max(map(len, sides)) <= MAX_TREE_DEPTH:
+        return False
+    if "tree_roots" in ints:
+        leafs = [_array(ints.get(f"nodes_{side}leafs", ())) for side in ("true", "false")]
+        return _goes_deep([_inner(_array(to), leaf == 0) for to, leaf in zip(sides, leafs, strict=True)])
+    ids = _Ids(_array(ints.get("nodes_treeids", ())), _array(ints.get("nodes_nodeids", ())))
+    if ids.largest_tree <= 2 * MAX_TREE_DEPTH:
+        return False
+    modes = next((attribute.strings for attribute in node.attribute if attribute.name == "nodes_modes"), ())
+    inner = np.fromiter((mode != b"LEAF" for mode in modes), np.bool_)
+    return _goes_deep([_inner(ids.positions(_array(to)), inner) for to in sides])
+
+
+class _Ids:
+    """Nodes as (tree, id) pairs of any numbers."""
+
+    def __init__(self, trees: _Ints, ids: _Ints) -> None:
+        count = min(len(trees), len(ids))
+        _, self._trees, sizes = np.unique(trees[:count], return_inverse=True, return_counts=True)
+        self.largest_tree = int(sizes.max(initial=0))
+        self._ids, numbers = np.unique(ids[:count], return_inverse=True)
+        keys = self._trees * len(self._ids) + numbers
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
+
+    def positions(self, children: _Ints) -> _Ints:
+        """Where the children of each node are, -1 where there are none of this id."""
+        children = children[: len(self._trees)]
+        numbers = np.searchsorted(self._ids, children).clip(max=len(self._ids) - 1)
+        keys = self._trees[: len(children)] * len(self._ids) + numbers
+        found = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        there = (self._ids[numbers] == children) & (self._keys[found] == keys)
+        return np.where(there, self._order[found], -1)
+
+
+def _inner(children: _Ints, is_inner: npt.NDArray[np.bool_]) -> _Ints:
+    count = min(len(children), len(is_inner))
+    return np.where(is_inner[:count], children[:count], -1)
+
+
+def _goes_deep(sides: list[_Ints]) -> bool:
+    """Level by level from all nodes that are nobody's children, and from the first of all.
+
+    Branches may meet again, as LightGBM's sets of categories do; those that do so time and again are deep.
+    """
+    count = min(map(len, sides))
+    children = np.stack([side[:count] for side in sides])
+    children[children >= count] = -1
+    is_root = np.ones(count, np.bool_)
+    is_root[children[children >= 0]] = False
+    is_root[0] = True
+    level, looked_at = np.flatnonzero(is_root), 0
+    for _ in range(MAX_TREE_DEPTH):
+        below = children[:, level]
+        level = np.unique(below[below >= 0])
+        looked_at += len(level)
+        if not len(level):
+            return False
+        if looked_at > 20 * count:
+            return True
+    return True
+
+
+def _array(values: Iterable[int]) -> _Ints:
+    return np.fromiter(values, np.int64)
