@@ -27,7 +27,7 @@ class Model(ABC):
 class LoadedModel(ABC):
     """A model in memory. `predict` may be called from several threads at a time; `close` is called once."""
 
-    engine: ClassVar[str]
+    engine: str
     """What computes: `onnx`, `sklearn`. Answered to whoever asks for the load."""
     blocks: ClassVar[bool] = False
     """`predict` waits for another process, so it is never called from the event loop's thread."""

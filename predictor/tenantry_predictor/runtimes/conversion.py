@@ -30,8 +30,8 @@ from tenantry_predictor.runtimes.trees import holds_trees, missing_goes_left
 
 Precision = Literal["float", "double"]
 
-_CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NameError)
-"""What skl2onnx raises for what it cannot convert; its own exceptions are RuntimeErrors."""
+CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NameError)
+"""What converters raise for what they cannot convert; skl2onnx's own exceptions are RuntimeErrors."""
 _OPSETS = {"": get_latest_tested_opset_version(), "ai.onnx.ml": 3}
 """Of the second domain the converters know version 3 only; they complain when they are given a later one."""
 
@@ -55,6 +55,11 @@ def convert(
         prepared = _cast_before_trees(prepared)
     graph = _convert(prepared, _initial_types(columns, precision))
     _follow_missing_values(graph, model)
+    return finished(graph, model, columns, sample)
+
+
+def finished(graph: onnx.ModelProto, model: Any, columns: InputColumns, sample: pd.DataFrame | None) -> bytes:
+    """A converter's graph, whose inputs are `given_0` and so on, in the form that Tenantry publishes."""
     _keep_booleans(graph, model)
     _name_values(graph, model, columns)
     _describe(graph, columns, sample)
@@ -72,7 +77,7 @@ def _convert(model: Any, inputs: list[tuple[str, Any]]) -> onnx.ModelProto:
                 model, name="tenantry", initial_types=inputs, options=options, target_opset=_OPSETS
             )
             return graph
-    except _CONVERTER_ERRORS as error:
+    except CONVERTER_ERRORS as error:
         raise NotConvertible(f"{type(final).__name__} does not convert: {shortened(error)}") from error
 
 
@@ -139,8 +144,8 @@ def _keep_booleans(graph: onnx.ModelProto, model: Any) -> None:
 def _name_values(graph: onnx.ModelProto, model: Any, columns: InputColumns) -> None:
     """Keep the outputs that are promised, and give inputs and outputs their public names."""
     inputs = ["input"] if columns.numeric else list(columns.labels)
-    outputs = ["label" if is_classifier(model) else "variable"]
-    if is_classifier(model) and hasattr(model, "predict_proba"):
+    outputs = ["label" if hasattr(model, "classes_") else "variable"]
+    if hasattr(model, "classes_") and hasattr(model, "predict_proba"):
         outputs.append("probabilities")
     del graph.graph.output[len(outputs) :]
     renamed = {f"given_{position}": name for position, name in enumerate(inputs)}

@@ -22,7 +22,9 @@ _PR_SET_PDEATHSIG = 1
 def main(control_fd: int, memory_bytes: int) -> None:
     _die_with_parent()
     # Imported here, before any fork, so that all workers share the pages.
-    from tenantry_predictor.runtimes import skops_worker
+    from tenantry_predictor.runtimes import readers, worker
+
+    readers.import_installed()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the predictor ends us
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended workers need no wait
@@ -36,7 +38,7 @@ def main(control_fd: int, memory_bytes: int) -> None:
             if pid == 0:
                 control.close()
                 _limit(memory_bytes)
-                skops_worker.serve(socket.socket(fileno=descriptors[0]))
+                worker.serve(socket.socket(fileno=descriptors[0]))
                 os._exit(0)
             os.close(descriptors[0])
             control.sendall(_PID.pack(pid))

@@ -19,9 +19,11 @@ import onnxruntime as ort
 import pandas as pd
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from tenantry_predictor.runtimes import sklearn
 from tenantry_predictor.runtimes.columns import InputColumns, UnknownColumns
-from tenantry_predictor.runtimes.conversion import NotConvertible, Precision, convert, shortened
+from tenantry_predictor.runtimes.conversion import NotConvertible, Precision, shortened
 from tenantry_predictor.runtimes.probes import Probe, probes
+from tenantry_predictor.runtimes.readers import Reader
 
 RELATIVE = 1e-4
 ABSOLUTE = 1e-5
@@ -75,8 +77,10 @@ class Disagrees(NotConvertible):
         self.report = report
 
 
-def convert_checked(model: Any, columns: InputColumns, sample: pd.DataFrame | None = None) -> Converted:
-    """Convert and compare, in single precision first and then in double.
+def convert_checked(
+    model: Any, columns: InputColumns, sample: pd.DataFrame | None = None, reader: Reader = sklearn
+) -> Converted:
+    """Convert and compare, in one precision after the other that the reader knows.
 
     Raises NotConvertible, Disagrees, and UnknownColumns for a sample that does not fit.
     """
@@ -85,9 +89,9 @@ def convert_checked(model: Any, columns: InputColumns, sample: pd.DataFrame | No
         if probe.required:
             _expected(model, columns, probe)  # a sample that is wrong is no reason to judge the graph
     disagreement: Disagrees | None = None
-    for precision in ("float", "double"):
+    for precision in reader.precisions:
         try:
-            onnx = convert(model, columns, sample=sample, precision=precision)
+            onnx = reader.convert(model, columns, sample=sample, precision=precision)
             report = compare(model, onnx, columns, rows, precision=precision)
         except NotConvertible:
             if disagreement is None:

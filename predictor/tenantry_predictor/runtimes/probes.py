@@ -12,7 +12,13 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 
 from tenantry_predictor.runtimes.columns import InputColumns, learned_values, transformer_positions
 from tenantry_predictor.runtimes.trees import holds_trees, rows_at_thresholds
@@ -90,17 +96,22 @@ def _lead_back(step: Any, after: Rows, before: Any) -> Rows:
     plain = np.asarray(before, dtype=object)
     if after.shape != plain.shape:
         return plain
-    if step is None or isinstance(step, SimpleImputer) or step == "passthrough":
+    if _passes(step) or isinstance(step, SimpleImputer):
         return after
     if isinstance(step, _INVERTIBLE):
         return np.asarray(step.inverse_transform(after.astype(np.float64)), dtype=object)
     return plain
 
 
+def _passes(step: Any) -> bool:
+    """A ColumnTransformer that was fitted holds a function without a function for `passthrough`."""
+    return step in (None, "passthrough") or (isinstance(step, FunctionTransformer) and step.func is None)
+
+
 def _back_through_pipeline(pipeline: Pipeline, after: Rows, before: Any) -> Rows:
     entering = [before]
     for _, step in pipeline.steps[:-1]:
-        entering.append(entering[-1] if step in (None, "passthrough") else step.transform(entering[-1]))
+        entering.append(entering[-1] if _passes(step) else step.transform(entering[-1]))
     for (_, step), rows in zip(reversed(pipeline.steps), reversed(entering), strict=True):
         after = _lead_back(step, after, rows.toarray() if hasattr(rows, "toarray") else rows)
     return after

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tenantry_predictor.runtimes import onnx
 from tenantry_predictor.runtimes.base import LoadedModel, LoadError
-
-if TYPE_CHECKING:
-    from tenantry_predictor.runtimes.sklearn import SkopsLoader
+from tenantry_predictor.runtimes.native import WorkerLoader
+from tenantry_predictor.runtimes.readers import FORMATS
 
 ENTRY_POINTS = "tenantry.models"
 """Group of the entry points that bring further formats; each names a callable Path -> LoadedModel."""
@@ -24,9 +22,11 @@ class Runtimes:
     """Opens artifacts. Blocks, so it is called in a thread."""
 
     def __init__(self) -> None:
-        self._skops: SkopsLoader | None = None
-        self._lock = threading.Lock()
-        self._openers: dict[str, Open] = {"onnx": onnx.load, "skops": self._load_skops}
+        self._workers = WorkerLoader()
+        self._openers: dict[str, Open] = {
+            "onnx": onnx.load,
+            **{model_format: partial(self._workers.load, model_format) for model_format in FORMATS},
+        }
 
     def open(self, model_format: str, path: Path) -> LoadedModel:
         """Raises LoadError."""
@@ -36,17 +36,7 @@ class Runtimes:
         return opener(path)
 
     def close(self) -> None:
-        if self._skops is not None:
-            self._skops.close()
-
-    def _load_skops(self, path: Path) -> LoadedModel:
-        with self._lock:
-            if self._skops is None:  # most predictors serve ONNX only and need no child processes
-                from tenantry_predictor.runtimes.sklearn import SkopsLoader
-
-                self._skops = SkopsLoader()
-        model: LoadedModel = self._skops.load(path)
-        return model
+        self._workers.close()
 
 
 def _installed(model_format: str) -> Open:

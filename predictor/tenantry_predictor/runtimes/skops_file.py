@@ -13,13 +13,16 @@ from pathlib import PurePath
 from typing import Any
 
 import msgspec
-import pandas as pd
 import skops.io
 from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
-from tenantry_predictor.runtimes.columns import InputColumns, Kind, UnknownColumns, columns_of
-from tenantry_predictor.runtimes.conversion import sample_body, shortened
+from tenantry_predictor.runtimes.columns import columns_of
+from tenantry_predictor.runtimes.conversion import shortened
+from tenantry_predictor.runtimes.description import Description
+from tenantry_predictor.runtimes.readers import BadArtifact
 from tenantry_predictor.runtimes.skops_trust import TRUSTED, UntrustedType, check_content
+
+__all__ = ["BadSkopsFile", "Description", "dump", "load"]
 
 DESCRIPTION_MEMBER = "tenantry.json"
 """Beside skops' own members, which skops does not mind."""
@@ -39,36 +42,8 @@ _CORRUPT = (
 """What skops raises for archives that are damaged, or that another version of scikit-learn wrote."""
 
 
-class BadSkopsFile(Exception):
+class BadSkopsFile(BadArtifact):
     """It is no skops file, or truncated, or too large when unpacked."""
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What an estimator alone does not tell about its input."""
-
-    labels: tuple[str, ...]
-    kinds: tuple[Kind, ...]
-    named: bool
-    sample: str = ""
-    """A `/predict` body of one row; empty where there is none."""
-
-    @classmethod
-    def of(cls, columns: InputColumns, sample: pd.DataFrame | None) -> Description:
-        body = sample_body(columns, sample) if sample is not None and len(sample) else ""
-        return cls(columns.labels, columns.kinds, columns.named, body)
-
-    @property
-    def columns(self) -> InputColumns:
-        return InputColumns(self.labels, self.kinds, self.named)
-
-    def frame(self) -> pd.DataFrame | None:
-        """The sample row. Raises UnknownColumns when it is not one of these columns."""
-        if not self.sample:
-            return None
-        try:
-            return self.columns.coerce(pd.DataFrame(json.loads(self.sample)))
-        except ValueError as error:
-            raise UnknownColumns(f"the sample stored in the file is no row: {error}") from error
 
 
 def load(content: bytes) -> tuple[Any, Description]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tenantry_predictor.runtimes.readers import BadArtifact
 from tenantry_predictor.runtimes.trees import trees_of
 
 TRUSTED = (
@@ -61,7 +62,7 @@ class UntrustedType(Exception):
     """The file, or the estimator, holds something that is not on the list; the message names it."""
 
 
-class HostileContent(Exception):
+class HostileContent(BadArtifact):
     """Every type is on the list, but what the objects say would read files or foreign memory."""
 
 

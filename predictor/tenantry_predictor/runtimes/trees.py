@@ -1,22 +1,51 @@
-"""The decision trees inside scikit-learn's estimators, read for conversion and for probe rows."""
+"""The decision trees inside estimators, read for conversion and for probe rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 
+class PlainTree(NamedTuple):
+    """A tree of another library in the arrays of scikit-learn's `Tree`, an element a node, the root first."""
+
+    children_left: npt.NDArray[np.int64]
+    """-1 for leaves."""
+    children_right: npt.NDArray[np.int64]
+    feature: npt.NDArray[np.int64]
+    threshold: npt.NDArray[np.float64]
+
+    @property
+    def node_count(self) -> int:
+        return len(self.feature)
+
+
 def trees_of(estimator: Any) -> Iterator[Any]:
-    """Every `Tree` of a decision tree, a forest or a boosted ensemble, in the ensemble's order."""
-    if hasattr(estimator, "tree_"):
+    """Every `Tree` of a decision tree, a forest or a boosted ensemble, in the ensemble's order.
+
+    Estimators of other libraries list theirs as `trees`, and histogram boosting keeps its own kind: these
+    come as PlainTrees.
+    """
+    if hasattr(estimator, "trees"):
+        yield from estimator.trees
+    elif hasattr(estimator, "_predictors"):
+        for iteration in estimator._predictors:
+            yield from (_plain(predictor.nodes) for predictor in iteration)
+    elif hasattr(estimator, "tree_"):
         yield estimator.tree_
     elif hasattr(estimator, "estimators_"):
         for member in np.ravel(np.asarray(estimator.estimators_, dtype=object)):
             if hasattr(member, "tree_"):
                 yield member.tree_
+
+
+def _plain(nodes: npt.NDArray[Any]) -> PlainTree:
+    """The nodes of a histogram-based tree."""
+    left, right = (np.where(nodes["is_leaf"], -1, nodes[side].astype(np.int64)) for side in ("left", "right"))
+    return PlainTree(left, right, nodes["feature_idx"].astype(np.int64), nodes["num_threshold"])
 
 
 def holds_trees(estimator: Any) -> bool:
@@ -25,7 +54,7 @@ def holds_trees(estimator: Any) -> bool:
 
 def missing_goes_left(estimator: Any) -> npt.NDArray[np.bool_] | None:
     """For each node of each tree in turn, whether NaN goes left; None where there are no trees."""
-    learned = [tree.missing_go_to_left for tree in trees_of(estimator)]
+    learned = [tree.missing_go_to_left for tree in trees_of(estimator) if not isinstance(tree, PlainTree)]
     return np.concatenate(learned).astype(bool) if learned else None
 
 

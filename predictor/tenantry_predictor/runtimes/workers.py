@@ -1,8 +1,9 @@
 """Processes that hold one model each, forked from a warm server: the parent's side.
 
-Opening skops and predicting with scikit-learn belong into a process of their own: they hold the interpreter
-lock for long, and a file of an attacker may crash or hang them. Importing scikit-learn takes seconds, so one
-*fork server* does it once; each model then gets a fork, which shares those pages and dies alone.
+Opening model files and predicting with scikit-learn belong into a process of their own: they hold the
+interpreter lock for long, and a file of an attacker may crash or hang them. Importing the libraries takes
+seconds, so one *fork server* does it once; each model then gets a fork, which shares those pages and dies
+alone.
 Messages are msgpack of known shape: nothing a worker sends is unpickled.
 """
 
@@ -123,7 +124,7 @@ class ForkServer:
                     return self._fork(self._connected())
                 except OSError:
                     self._stop()
-        raise LoadError("LoadFailed", "The process that opens scikit-learn models does not start.")
+        raise LoadError("LoadFailed", "The process that opens model files does not start.")
 
     def close(self) -> None:
         """Workers end with it."""

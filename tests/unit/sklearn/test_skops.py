@@ -31,10 +31,9 @@ from sklearn.tree import DecisionTreeRegressor
 
 from tenantry_core.problems import Problem
 from tenantry_predictor.errors import LoadError
-from tenantry_predictor.runtimes import sklearn
 from tenantry_predictor.runtimes.base import LoadedModel
 from tenantry_predictor.runtimes.columns import columns_of
-from tenantry_predictor.runtimes.sklearn import SkopsLoader
+from tenantry_predictor.runtimes.native import CRASHES, NativeModel, WorkerLoader
 from tenantry_predictor.runtimes.skops_file import Description, dump
 from tenantry_predictor.runtimes.skops_trust import UntrustedType
 from tenantry_predictor.tables import TableReader
@@ -44,12 +43,14 @@ Write = Callable[[bytes], Path]
 
 
 @pytest.fixture(scope="module")
-def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkopsLoader]:
+def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerLoader]:
     """Its fork server starts at the first load, in an environment with a secret in it."""
-    made = SkopsLoader()
+    made = WorkerLoader()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "open sesame")
-        made.load(_written(tmp_path_factory.mktemp("first") / "model.skops", file_of(FITTED["linear"][0])))
+        made.load(
+            "skops", _written(tmp_path_factory.mktemp("first") / "model.skops", file_of(FITTED["linear"][0]))
+        )
     yield made
     made.close()
 
@@ -109,9 +110,9 @@ def edited_arrays(
 @pytest.mark.parametrize(
     "name", ["linear", "one-hot logistic", "scaled tree", "neighbours", "ordinal forest"]
 )
-def test_what_converts_is_served_by_onnx(loader: SkopsLoader, write: Write, name: str) -> None:
+def test_what_converts_is_served_by_onnx(loader: WorkerLoader, write: Write, name: str) -> None:
     model, rows = FITTED[name]
-    served = loader.load(write(file_of(model, rows)))
+    served = loader.load("skops", write(file_of(model, rows)))
     assert served.engine == "onnx"
     assert served.columns == tuple(rows.columns)
     assert served.sample is not None
@@ -122,9 +123,9 @@ def test_what_converts_is_served_by_onnx(loader: SkopsLoader, write: Write, name
     served.close()
 
 
-def test_what_does_not_convert_is_served_as_it_is(loader: SkopsLoader, write: Write) -> None:
+def test_what_does_not_convert_is_served_as_it_is(loader: WorkerLoader, write: Write) -> None:
     model = HistGradientBoostingRegressor(max_iter=10).fit(NUMBERS, DELAY)
-    served = loader.load(write(file_of(model, NUMBERS)))
+    served = loader.load("skops", write(file_of(model, NUMBERS)))
     assert served.engine == "sklearn"
     assert served.blocks
     assert served.size_bytes > 1_000_000
@@ -132,12 +133,12 @@ def test_what_does_not_convert_is_served_as_it_is(loader: SkopsLoader, write: Wr
     served.close()
 
 
-def test_strings_labels_and_probabilities_pass_through_the_worker(loader: SkopsLoader, write: Write) -> None:
+def test_strings_labels_and_probabilities_pass_through_the_worker(loader: WorkerLoader, write: Write) -> None:
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["carrier"]), remainder="passthrough"
     )
     model = make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=10)).fit(FLIGHTS, LATE)
-    served = loader.load(write(file_of(model, FLIGHTS)))
+    served = loader.load("skops", write(file_of(model, FLIGHTS)))
     assert served.engine == "sklearn"
     assert asked(served, FLIGHTS) == model.predict(FLIGHTS).tolist()
     expected = model.predict_proba(FLIGHTS)
@@ -145,41 +146,42 @@ def test_strings_labels_and_probabilities_pass_through_the_worker(loader: SkopsL
     served.close()
 
 
-def test_boosting_over_categories_is_served_with_its_strings(loader: SkopsLoader, write: Write) -> None:
+def test_boosting_over_categories_is_served_with_its_strings(loader: WorkerLoader, write: Write) -> None:
     table = FLIGHTS.assign(carrier=FLIGHTS["carrier"].astype("category"))
     model = HistGradientBoostingRegressor(max_iter=10).fit(table, DELAY)
-    served = loader.load(write(file_of(model)))
+    served = loader.load("skops", write(file_of(model)))
     assert [tensor.datatype for tensor in served.inputs] == ["BYTES", "FP64", "FP64"]
     assert asked(served, FLIGHTS) == pytest.approx(model.predict(table).tolist(), rel=1e-12)
     served.close()
 
 
-def test_a_file_that_skops_wrote_itself_is_served_too(loader: SkopsLoader, write: Write) -> None:
-    served = loader.load(write(skops.io.dumps(FITTED["linear"][0])))
+def test_a_file_that_skops_wrote_itself_is_served_too(loader: WorkerLoader, write: Write) -> None:
+    served = loader.load("skops", write(skops.io.dumps(FITTED["linear"][0])))
     assert served.engine == "onnx"
     assert served.columns == ("air time", "hour")
 
 
-def test_an_estimator_that_asks_for_many_processes_gets_none(loader: SkopsLoader, write: Write) -> None:
+def test_an_estimator_that_asks_for_many_processes_gets_none(loader: WorkerLoader, write: Write) -> None:
     model = KNeighborsRegressor(n_jobs=64).fit(NUMBERS, DELAY)
     served = loader.load(
+        "skops",
         write(
             file_of(
                 make_pipeline(SimpleImputer(strategy="median", add_indicator=True), model).fit(NUMBERS, DELAY)
             )
-        )
+        ),
     )
     assert len(asked(served, NUMBERS.head(3))) == 3
     served.close()
 
 
-def test_what_the_estimator_refuses_is_422_and_no_crash(loader: SkopsLoader, write: Write) -> None:
+def test_what_the_estimator_refuses_is_422_and_no_crash(loader: WorkerLoader, write: Write) -> None:
     encoder = make_column_transformer(
         (OneHotEncoder(sparse_output=False), ["carrier"]), remainder="passthrough"
     )
     model = make_pipeline(encoder, HistGradientBoostingRegressor(max_iter=5)).fit(FLIGHTS, DELAY)
-    served = loader.load(write(file_of(model, FLIGHTS)))
-    for _ in range(sklearn.CRASHES + 1):
+    served = loader.load("skops", write(file_of(model, FLIGHTS)))
+    for _ in range(CRASHES + 1):
         with pytest.raises(Problem, match="unknown categories") as refused:
             asked(served, FLIGHTS.head(1).assign(carrier="ZZ"))
         assert refused.value.status == 422
@@ -190,13 +192,13 @@ def test_what_the_estimator_refuses_is_422_and_no_crash(loader: SkopsLoader, wri
 # What is refused, each with its reason; the loader goes on
 
 
-def refused(loader: SkopsLoader, path: Path) -> LoadError:
+def refused(loader: WorkerLoader, path: Path) -> LoadError:
     with pytest.raises(LoadError) as caught:
-        loader.load(path)
+        loader.load("skops", path)
     return caught.value
 
 
-def test_a_type_that_is_not_on_the_list_is_named(loader: SkopsLoader, write: Write) -> None:
+def test_a_type_that_is_not_on_the_list_is_named(loader: WorkerLoader, write: Write) -> None:
     model = make_pipeline(FunctionTransformer(os.system), Ridge())
     model.steps[0][1].func = os.system
     error = refused(loader, write(skops.io.dumps(model)))
@@ -204,7 +206,7 @@ def test_a_type_that_is_not_on_the_list_is_named(loader: SkopsLoader, write: Wri
     assert "posix.system" in error.message
 
 
-def test_a_method_is_not_on_the_list(loader: SkopsLoader, write: Write) -> None:
+def test_a_method_is_not_on_the_list(loader: WorkerLoader, write: Write) -> None:
     model = LinearRegression().fit(NUMBERS, DELAY)
     model.extra = LinearRegression().fit(NUMBERS, DELAY).predict
     assert refused(loader, write(skops.io.dumps(model))).reason == "FormatNotTrusted"
@@ -217,7 +219,7 @@ def test_publishing_refuses_what_predictors_would() -> None:
         file_of(model, NUMBERS)
 
 
-def test_a_vectoriser_that_reads_files_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_a_vectoriser_that_reads_files_is_refused(loader: WorkerLoader, write: Write) -> None:
     counts = make_column_transformer((CountVectorizer(), "carrier"), remainder="passthrough")
     model = make_pipeline(counts, Ridge()).fit(FLIGHTS, DELAY)
     model.steps[0][1].transformers_[0][1].input = "filename"
@@ -227,26 +229,26 @@ def test_a_vectoriser_that_reads_files_is_refused(loader: SkopsLoader, write: Wr
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
-def test_a_truncated_file_is_refused(loader: SkopsLoader, write: Write, kept: float) -> None:
+def test_a_truncated_file_is_refused(loader: WorkerLoader, write: Write, kept: float) -> None:
     content = file_of(FITTED["decision tree"][0])
     error = refused(loader, write(content[: int(len(content) * kept)]))
     assert error.reason == "LoadFailed"
     assert "truncated" in error.message
 
 
-def test_a_zip_of_something_else_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_a_zip_of_something_else_is_refused(loader: WorkerLoader, write: Write) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert "no schema.json" in refused(loader, write(buffer.getvalue())).message
 
 
-def test_a_file_without_a_model_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_a_file_without_a_model_is_refused(loader: WorkerLoader, write: Write) -> None:
     assert "has no predict" in refused(loader, write(skops.io.dumps({"no": "model"}))).message
 
 
 @pytest.mark.parametrize(("told", "sentence"), [(600 << 20, "unpacks to more than"), (1000, "corrupt")])
-def test_a_zip_bomb_is_refused(loader: SkopsLoader, write: Write, told: int, sentence: str) -> None:
+def test_a_zip_bomb_is_refused(loader: WorkerLoader, write: Write, told: int, sentence: str) -> None:
     """Whether it tells its size, and is not unpacked, or tells a small one, and is unpacked no further."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -256,7 +258,7 @@ def test_a_zip_bomb_is_refused(loader: SkopsLoader, write: Write, told: int, sen
     assert sentence in refused(loader, write(buffer.getvalue())).message
 
 
-def test_an_array_that_claims_a_terabyte_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_an_array_that_claims_a_terabyte_is_refused(loader: WorkerLoader, write: Write) -> None:
     def inflated(name: str, data: bytes) -> bytes:
         if not name.endswith(".npy"):
             return data
@@ -267,7 +269,7 @@ def test_an_array_that_claims_a_terabyte_is_refused(loader: SkopsLoader, write: 
     assert refused(loader, write(content)).reason == "LoadFailed"
 
 
-def test_a_schema_nested_without_end_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_a_schema_nested_without_end_is_refused(loader: WorkerLoader, write: Write) -> None:
     deep = b'{"__class__":"list","__module__":"builtins","__loader__":"ListNode","content":[' * 20_000
     content = edited(file_of(FITTED["linear"][0]), lambda name, data: deep if name == "schema.json" else data)
     assert refused(loader, write(content)).reason == "LoadFailed"
@@ -278,7 +280,7 @@ def test_a_schema_nested_without_end_is_refused(loader: SkopsLoader, write: Writ
     [("left_child", 10_000_000), ("right_child", 0), ("feature", 5_000_000), ("feature", -7)],
 )
 def test_a_tree_that_points_outside_of_itself_is_refused(
-    loader: SkopsLoader, write: Write, field: str, value: int
+    loader: WorkerLoader, write: Write, field: str, value: int
 ) -> None:
     model = DecisionTreeRegressor(max_depth=3).fit(NUMBERS, DELAY)
     content = edited_arrays(
@@ -289,7 +291,7 @@ def test_a_tree_that_points_outside_of_itself_is_refused(
     assert "decision tree" in error.message
 
 
-def test_a_boosted_tree_that_points_outside_of_itself_is_refused(loader: SkopsLoader, write: Write) -> None:
+def test_a_boosted_tree_that_points_outside_of_itself_is_refused(loader: WorkerLoader, write: Write) -> None:
     model = HistGradientBoostingRegressor(max_iter=3).fit(NUMBERS, DELAY)
     content = edited_arrays(
         file_of(model), lambda a: a.dtype.names is not None, lambda a: a["left"].__setitem__(0, 1 << 30)
@@ -297,18 +299,18 @@ def test_a_boosted_tree_that_points_outside_of_itself_is_refused(loader: SkopsLo
     assert "points outside" in refused(loader, write(content)).message
 
 
-def test_the_loader_goes_on_after_all_of_that(loader: SkopsLoader, write: Write) -> None:
+def test_the_loader_goes_on_after_all_of_that(loader: WorkerLoader, write: Write) -> None:
     model, rows = FITTED["linear"]
-    assert loader.load(write(file_of(model, rows))).engine == "onnx"
+    assert loader.load("skops", write(file_of(model, rows))).engine == "onnx"
 
 
 # A worker that falls
 
 
-def native(loader: SkopsLoader, write: Write) -> sklearn.SkopsModel:
+def native(loader: WorkerLoader, write: Write) -> NativeModel:
     model = HistGradientBoostingRegressor(max_iter=10).fit(NUMBERS, DELAY)
-    served = loader.load(write(file_of(model, NUMBERS)))
-    assert isinstance(served, sklearn.SkopsModel)
+    served = loader.load("skops", write(file_of(model, NUMBERS)))
+    assert isinstance(served, NativeModel)
     return served
 
 
@@ -327,13 +329,15 @@ def hostile_neighbours() -> bytes:
     )
 
 
-def test_a_file_that_crashes_the_process_which_opens_it_only_fails(loader: SkopsLoader, write: Write) -> None:
+def test_a_file_that_crashes_the_process_which_opens_it_only_fails(
+    loader: WorkerLoader, write: Write
+) -> None:
     error = refused(loader, write(hostile_neighbours()))
     assert error.reason == "LoadFailed"
     assert "crashed the process" in error.message
 
 
-def test_a_crash_costs_one_request_and_no_other_model(loader: SkopsLoader, write: Write) -> None:
+def test_a_crash_costs_one_request_and_no_other_model(loader: WorkerLoader, write: Write) -> None:
     neighbour = native(loader, write)
     before, others = asked(neighbour, NUMBERS), workers()
     served = native(loader, write)
@@ -349,16 +353,16 @@ def test_a_crash_costs_one_request_and_no_other_model(loader: SkopsLoader, write
     neighbour.close()
 
 
-def test_a_model_that_keeps_crashing_is_left_alone(loader: SkopsLoader, write: Write) -> None:
+def test_a_model_that_keeps_crashing_is_left_alone(loader: WorkerLoader, write: Write) -> None:
     others = workers()
     served = native(loader, write)
-    for crash in range(sklearn.CRASHES):
+    for crash in range(CRASHES):
         for worker in workers() - others:
             os.kill(worker, signal.SIGKILL)
         with pytest.raises(Problem) as caught:
             asked(served, NUMBERS)
         assert caught.value.reason == "ModelCrashed"
-        if crash < sklearn.CRASHES - 1:
+        if crash < CRASHES - 1:
             assert len(asked(served, NUMBERS.head(2))) == 2
     with pytest.raises(Problem) as caught:
         asked(served, NUMBERS)
@@ -369,11 +373,11 @@ def test_a_model_that_keeps_crashing_is_left_alone(loader: SkopsLoader, write: W
 
 
 def test_a_model_that_takes_too_long_is_stopped(
-    loader: SkopsLoader, write: Write, monkeypatch: pytest.MonkeyPatch
+    loader: WorkerLoader, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others = workers()
     served = native(loader, write)
-    monkeypatch.setattr(sklearn, "PREDICT_SECONDS", 0.3)
+    monkeypatch.setattr("tenantry_predictor.runtimes.native.PREDICT_SECONDS", 0.3)
     [worker] = workers() - others
     os.kill(worker, signal.SIGSTOP)
     with pytest.raises(Problem) as caught:
@@ -385,7 +389,7 @@ def test_a_model_that_takes_too_long_is_stopped(
 
 
 def test_the_file_may_leave_the_disk_while_the_model_is_served(
-    loader: SkopsLoader, write: Write, tmp_path: Path
+    loader: WorkerLoader, write: Write, tmp_path: Path
 ) -> None:
     others = workers()
     served = native(loader, write)
@@ -399,7 +403,7 @@ def test_the_file_may_leave_the_disk_while_the_model_is_served(
     served.close()
 
 
-def test_several_threads_share_a_model(loader: SkopsLoader, write: Write) -> None:
+def test_several_threads_share_a_model(loader: WorkerLoader, write: Write) -> None:
     served = native(loader, write)
     expected = asked(served, NUMBERS)
     with ThreadPoolExecutor(4) as pool:
@@ -407,7 +411,7 @@ def test_several_threads_share_a_model(loader: SkopsLoader, write: Write) -> Non
     served.close()
 
 
-def test_closing_a_model_ends_its_process(loader: SkopsLoader, write: Write) -> None:
+def test_closing_a_model_ends_its_process(loader: WorkerLoader, write: Write) -> None:
     others = workers()
     served = native(loader, write)
     assert len(workers() - others) == 1
@@ -415,7 +419,7 @@ def test_closing_a_model_ends_its_process(loader: SkopsLoader, write: Write) -> 
     wait_until(lambda: not workers() - others)
 
 
-def test_workers_know_no_credentials(loader: SkopsLoader, write: Write) -> None:
+def test_workers_know_no_credentials(loader: WorkerLoader, write: Write) -> None:
     others = workers()
     served = native(loader, write)
     [worker] = workers() - others
@@ -428,8 +432,8 @@ def test_workers_know_no_credentials(loader: SkopsLoader, write: Write) -> None:
 def test_nothing_outlives_a_predictor_that_is_killed(write: Write) -> None:
     path = write(file_of(HistGradientBoostingRegressor(max_iter=5).fit(NUMBERS, DELAY), NUMBERS))
     program = (
-        "import sys, time, pathlib; from tenantry_predictor.runtimes.sklearn import SkopsLoader; "
-        "loader = SkopsLoader(); model = loader.load(pathlib.Path(sys.argv[1])); "
+        "import sys, time, pathlib; from tenantry_predictor.runtimes.native import WorkerLoader; "
+        "loader = WorkerLoader(); model = loader.load('skops', pathlib.Path(sys.argv[1])); "
         "print(model.engine, flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", program, str(path)]

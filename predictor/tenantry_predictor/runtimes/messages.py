@@ -1,4 +1,4 @@
-"""What a predictor and the process that holds one scikit-learn model say to each other (msgpack)."""
+"""What a predictor and the process that holds one model say to each other (msgpack)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class Array(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
-    """Open a skops file. `native`: it is known not to convert, so only get ready to predict."""
+    """Open a file. `native`: it is known not to convert, so only get ready to predict."""
 
+    format: str
     content: bytes
     native: bool = False
 
@@ -56,7 +57,7 @@ class Answers(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """`reason` is a status reason for Open, and empty for an input that the estimator refuses."""
+    """`reason` is a status reason for Open, and empty for an input that the model refuses."""
 
     reason: str
     message: str
