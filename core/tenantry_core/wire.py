@@ -14,7 +14,14 @@ TIMEOUT = b"tenantry-timeout"
 TOKEN = b"tenantry-token"
 ROUTE = b"tenantry-route"
 CACHE = b"tenantry-cache"
-"""In a predictor's answer: `hit`, `disk` or `miss`. The router folds it into `Tenantry-Route`."""
+"""In a predictor's answer: HIT, HIT_LATER, `disk` or `miss`. The router folds it into `Tenantry-Route`."""
+HIT = b"hit"
+"""The model was warm and so cheap that the answer was given at once."""
+HIT_LATER = b"hit-later"
+"""The model was warm, and predicted in a thread, since it would have held up others."""
+AT_ONCE = b"tenantry-at-once"
+"""In a request to a predictor: refuse it (503, NOT_AT_ONCE) unless it can be answered at once."""
+NOT_AT_ONCE = "NotAtOnce"
 
 
 class Tensor(Wire, frozen=True):

@@ -30,8 +30,10 @@ _INLINE_SECONDS = 0.002
 _THREADS = 4
 _THREADS_PER_TENANT = 2
 
-_HIT = (wire.CACHE, b"hit")
+_HIT = (wire.CACHE, wire.HIT)
+_OUTCOMES: dict[Origin, bytes] = {"hit": wire.HIT_LATER, "disk": b"disk", "miss": b"miss"}
 _SERVER_TIMING = b"server-timing"
+_NOT_AT_ONCE = Problem(503, "The model is not warm, or not cheap enough.", reason=wire.NOT_AT_ONCE)
 _LATE = Problem(504, "The request's time was up before the prediction was made.", reason="DeadlineExceeded")
 
 
@@ -43,6 +45,8 @@ class Call(NamedTuple):
     body_bytes: int
     deadline: float
     """In the event loop's time; past it the work is dropped."""
+    at_once: bool = False
+    """To be refused if others behind it would have to wait."""
 
 
 class DataPlane:
@@ -65,6 +69,8 @@ class DataPlane:
         begun = time.perf_counter()
         entry = self._cache.peek(call.source)
         if entry is None or not _is_cheap(entry, call.body_bytes):
+            if call.at_once:
+                raise _NOT_AT_ONCE
             self._answer_later(call, reply, begun)
             return
         try:
@@ -161,7 +167,7 @@ class DataPlane:
         ended = time.perf_counter()
         self._metrics.answered(call.source.tenant, origin, ended - begun)
         timing = _timing(origin, begun, loaded, ended)
-        return Response(200, (*payload.headers, (wire.CACHE, origin.encode()), timing), payload.body)
+        return Response(200, (*payload.headers, (wire.CACHE, _OUTCOMES[origin]), timing), payload.body)
 
     def _run(self, entry: Entry, call: Call) -> Payload:
         """In the event loop's thread or in another one."""

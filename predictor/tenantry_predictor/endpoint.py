@@ -98,7 +98,8 @@ class Predictions:
 
     def _call(self, fields: Fields, job: Job, request: Request, reply: Reply) -> None:
         deadline = request.received + _timeout(fields.get(wire.TIMEOUT))
-        self._plane.answer(Call(self.source(fields), job, len(request.body), deadline), reply)
+        call = Call(self.source(fields), job, len(request.body), deadline, wire.AT_ONCE in fields)
+        self._plane.answer(call, reply)
 
 
 def _predict(entry: Entry, body: bytes, output: str | None) -> Payload:

@@ -31,6 +31,9 @@ _LOADED = frozenset({b"miss", b"disk"})
 _ELSEWHERE = frozenset({"Busy", "StorageUnavailable"})
 """Reasons of a 503 that speak of the slot and not of the model: on another slot it may be warm."""
 _NO_ARTIFACT = "ArtifactNotFound"
+_AT_ONCE = b"%b: 1\r\n" % wire.AT_ONCE
+_SHARED_BYTES = 16 * 1024
+"""Larger bodies would take their time on a connection that others share."""
 
 
 class _Reason(msgspec.Struct):
@@ -157,14 +160,16 @@ class Forward:
     def _send(self, choice: Choice, now: float) -> None:
         self.slot, self._reason = choice
         body = self._request.body
+        at_once = self.slot.name in self._destination.target.at_once and len(body) <= _SHARED_BYTES
         milliseconds = max(1, int((self.deadline - now) * 1000))
         self._call: Call | None = self.slot.upstream.send(
-            b"%b%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
+            b"%b%b%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
             % (
                 *(self._line, self._forwarder.common, self._destination.fields, self._fields),
-                *(milliseconds, len(body), body),
+                *(_AT_ONCE if at_once else b"", milliseconds, len(body), body),
             ),
             self._done,
+            share=at_once,
         )
 
     def _done(self, result: UpstreamResponse | UpstreamError) -> None:
@@ -183,7 +188,10 @@ class Forward:
     def _not_served(self, result: UpstreamResponse) -> None:
         """The slot has no such model to answer with: is it the slot, the model, or the user?"""
         reason = _reason_of(result)
-        if reason in _ELSEWHERE:
+        if reason == wire.NOT_AT_ONCE:  # no failure: it just must not hold up others
+            self._destination.target.at_once.discard(self.slot.name)
+            self._send(Choice(self.slot, self._reason), monotonic())
+        elif reason in _ELSEWHERE:
             self._retry_or(result)
         elif reason == _NO_ARTIFACT and self._destination.target.per_user:
             sentence = f"Model {self._destination.model.key} has no artifact for this user."
@@ -227,7 +235,8 @@ class Forward:
             if name in _COPIED:
                 headers.append(field)
             elif name == wire.CACHE and value in CACHE_OUTCOMES:
-                cache = value
+                self._note(value)
+                cache = CACHE_OUTCOMES[value]
             elif name == SERVER_TIMING:
                 timing = b", " + value
         if cache in _LOADED:
@@ -235,6 +244,14 @@ class Forward:
         headers.append((wire.ROUTE, self._route(cache)))
         headers.append((SERVER_TIMING, b"router;dur=%.3f%b" % (elapsed * 1000, timing)))
         self._finish(Response(result.status, headers, result.body))
+
+    def _note(self, outcome: bytes) -> None:
+        """The next requests to this slot may share a connection, if this one was answered at once."""
+        target = self._destination.target
+        if outcome != wire.HIT:
+            target.at_once.discard(self.slot.name)
+        elif not target.per_user:
+            target.at_once.add(self.slot.name)
 
     def _route(self, cache: bytes) -> bytes:
         return self._destination.target.route(self.slot.name, cache, self._reason)

@@ -11,7 +11,8 @@ from tenantry_core.names import split_model_key
 from tenantry_core.slices import Entry, Target
 from tenantry_router.rendezvous import Ranking
 
-CACHE_OUTCOMES = frozenset({b"hit", b"disk", b"miss"})
+CACHE_OUTCOMES = {wire.HIT: b"hit", wire.HIT_LATER: b"hit", b"disk": b"disk", b"miss": b"miss"}
+"""What a predictor says, and what callers are told of it."""
 VERSION_DIGITS = 12
 """Fewer digits of a digest than these do not name a version."""
 
@@ -23,6 +24,7 @@ class RoutedTarget:
         "_fields",
         "_key",
         "_routes",
+        "at_once",
         "infer_line",
         "metadata_line",
         "per_user",
@@ -42,6 +44,8 @@ class RoutedTarget:
         self.ranking = Ranking(target.slots)
         self.turn = 0
         """Rotates requests without a user over slots that are equally busy."""
+        self.at_once: set[str] = set()
+        """Slots that answer it at once, by their last answers: requests to them may share a connection."""
         self.version = reference.version[:VERSION_DIGITS]
         self.per_user = USER_PLACEHOLDER in reference.uri
         path = f"/v2/models/{key}/versions/{reference.version}"

@@ -13,14 +13,21 @@ from tenantry_core.http.upstream_connection import UpstreamConnection
 
 __all__ = ["Call", "Failure", "OnDone", "Pool", "UpstreamError", "UpstreamResponse"]
 
+SHARED_DEPTH = 64
+"""Requests on their way over one shared connection; more than those go out on others."""
+
 
 class Pool:
     """Keep-alive connections to one upstream, used by one event loop.
 
     A request goes out on an idle connection, else on a new one while there are fewer than
-    `max_connections`, else it waits for its turn. A *reused* connection that ends before the first byte of
-    the answer lost the race with the upstream's idle timeout: the request is sent once more, on a fresh
-    connection, without the caller noticing. Requests must therefore be safe to repeat.
+    `max_connections`, else it waits for its turn. Requests that the upstream answers at once may share one
+    connection, one behind another (RFC 9112, 9.3.2): what is sent and what arrives in one iteration of the
+    loop then costs one system call, however many they are.
+
+    A *reused* connection that ends before the first byte of an answer lost the race with the upstream's idle
+    timeout: the request is sent once more, on a fresh connection, without the caller noticing. Requests must
+    therefore be safe to repeat.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Pool:
         self._connect_timeout = connect_timeout
         self._loop = asyncio.get_running_loop()
         self._idle: deque[UpstreamConnection] = deque()
+        self._shared: UpstreamConnection | None = None
         self._connections: set[UpstreamConnection] = set()
         self._opening = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,14 +58,20 @@ class Pool:
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def send(self, request: bytes, on_done: OnDone) -> Call:
+    def send(self, request: bytes, on_done: OnDone, *, share: bool = False) -> Call:
         """Send one whole request (head and body); `on_done` gets the answer or the error, exactly once.
 
-        `on_done` is never called from within `send`.
+        `on_done` is never called from within `send`. With `share` it may go out behind others.
         """
         call = Call(self, request, on_done)
         self.in_flight += 1
-        if self._idle:
+        shared = self._shared
+        if share and shared is not None and len(shared.calls) < SHARED_DEPTH:
+            shared.start(call)
+        elif self._idle:
+            if share and shared is None:
+                self._shared = self._idle[-1]
+                self._shared.shared = True
             self._idle.pop().start(call)  # the last one used: the others can grow old and go
         else:
             self._waiting.append(call)
@@ -69,6 +83,8 @@ class Pool:
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+        if self._shared is not None and not self._shared.calls:
+            self._shared.close()
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -84,7 +100,10 @@ class Pool:
         self._connect_if_needed()
 
     def release(self, connection: UpstreamConnection) -> None:
-        """`connection` has its whole answer and can take the next request."""
+        """`connection` has all its answers and can take the next request."""
+        if connection.shared and not self._closed:
+            connection.idle_since = self._loop.time()
+            return
         while self._waiting:
             call = self._waiting.popleft()
             if call.on_done is not None:
@@ -105,6 +124,8 @@ class Pool:
     def forget(self, connection: UpstreamConnection) -> None:
         """`connection` has ended."""
         self._connections.discard(connection)
+        if connection is self._shared:
+            self._shared = None
         if connection in self._idle:
             self._idle.remove(connection)
         self._connect_if_needed()

@@ -64,7 +64,7 @@ class Call:
         self.resent = False
 
     def cancel(self) -> None:
-        """Drop the request; the connection it is on is reset, so the upstream sees it and stops working.
+        """Drop the request. Unless others share the connection it is reset, so that the upstream stops.
 
         Does nothing after the callback or an earlier cancel.
         """
@@ -74,7 +74,7 @@ class Call:
         self.request = b""  # one that waits for a connection is left in the queue: its body need not be
         self.pool.in_flight -= 1
         if self.connection is not None:
-            self.connection.reset()
+            self.connection.drop()
 
     def finish(self, result: UpstreamResponse | UpstreamError) -> None:
         """Hand over the result, unless it was cancelled."""

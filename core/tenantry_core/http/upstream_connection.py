@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -18,34 +19,40 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Carries at most one request at a time; belongs to a pool."""
+    """Carries one request at a time, or where it is shared several, answered in their order."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._call: Call | None = None
+        self.calls: deque[Call] = deque()
+        """Sent and not yet answered, the oldest first; those that were cancelled are among them."""
+        self.shared = False
         self._transport: Any = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self._reused = False
         self._answering = False
-        self._complete = False
-        self._keep_alive = False
+        self._answers: list[UpstreamResponse] = []
+        """Whole ones, on their way to their calls."""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: bytes | list[bytes] = b""
+        self._size = 0
+        self._keep_alive = True
         self._malformed = ""
         self.idle_since = 0.0
         self.lost = False
 
     def start(self, call: Call) -> None:
-        """Send `call` now; the connection is idle."""
-        self._call = call
+        """Send `call` now; the connection is idle or shared. (uvloop writes once per iteration.)"""
+        self.calls.append(call)
         call.connection = self
-        self._answering = False
-        self._complete = False
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body: bytes | list[bytes] = b""
-        self._size = 0
         self._transport.write(call.request)
 
-    def reset(self) -> None:
-        """Drop the connection with a TCP reset: a mere close would look like a client that half-closes."""
+    def drop(self) -> None:
+        """A call was cancelled. Where nobody waits for an answer any more the connection is reset.
+
+        A mere close would look like a client that half-closes: the upstream is to stop its work.
+        """
+        if any(call.on_done is not None for call in self.calls):
+            return
         sock: socket.socket | None = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -61,36 +68,44 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.remember(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._call is None:
+        if not self.calls:
             self._transport.abort()  # nothing was asked: whatever this is, it must not answer the next call
             return
-        self._answering = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._malformed = str(error.__context__ or error)
+            self._answering = True
+            self._answers.clear()  # where one thing is wrong, what came with it is not to be believed
             self._transport.abort()
-            return
-        if self._complete:
-            self._hand_over(self._call)
+        if self._answers:
+            self._hand_over()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._pool.forget(self)
-        call, self._call = self._call, None
-        if call is None or call.on_done is None:
+        answering = self._answering
+        while self.calls:
+            self._lose(self.calls.popleft(), answering, exc)
+            answering = False
+
+    def _lose(self, call: Call, answering: bool, exc: Exception | None) -> None:
+        if call.on_done is None:
             return
-        if self._reused and not self._answering and not call.resent:
+        if self._reused and not answering and not call.resent:
             call.resent = True
             call.connection = None
             self._pool.send_fresh(call)
             return
-        failure = Failure.BROKEN if self._answering else Failure.UNANSWERED
-        if self._malformed:
+        failure = Failure.BROKEN if answering else Failure.UNANSWERED
+        if answering and self._malformed:
             failure = Failure.MALFORMED
         call.finish(UpstreamError(failure, self._pool.address, self._malformed or (str(exc) if exc else "")))
 
     # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._answering = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
@@ -107,22 +122,38 @@ class UpstreamConnection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._complete:
-            raise ValueError("two answers to one request")
-        if self._parser.get_status_code() < 200:  # an interim answer; the final one follows
+        status = self._parser.get_status_code()
+        if status < 200:  # an interim answer; the final one follows
             self._headers = []
             return
-        self._complete = True
-        self._keep_alive = self._parser.should_keep_alive()  # the parser forgets it after this callback
-
-    def _hand_over(self, call: Call) -> None:
-        """Outside the parser's callbacks, where the caller's own errors would be taken for the upstream's."""
-        self._call = None
+        if len(self._answers) == len(self.calls) or not self._keep_alive:
+            raise ValueError("more answers than requests")
         body = self._body if isinstance(self._body, bytes) else b"".join(self._body)
-        response = UpstreamResponse(self._parser.get_status_code(), self._headers, body)
+        self._answers.append(UpstreamResponse(status, self._headers, body))
+        self._keep_alive = self._parser.should_keep_alive()  # the parser forgets it after this callback
+        self._answering = False
+        self._headers = []
+        self._body = b""
+        self._size = 0
+
+    def _hand_over(self) -> None:
+        """Outside the parser's callbacks, where the caller's own errors would be taken for the upstream's."""
+        answered = deque((self.calls.popleft(), answer) for answer in self._answers)
+        self._answers.clear()
         self._reused = True
-        if self._keep_alive:
-            self._pool.release(self)
-        else:
+        if not self._keep_alive:
             self._transport.close()
-        call.finish(response)
+        elif not self.calls:
+            self._pool.release(self)
+        _finish(answered)
+
+
+def _finish(answered: deque[tuple[Call, UpstreamResponse]]) -> None:
+    """What one callback raises is its own: the others have their answers all the same."""
+    try:
+        while answered:
+            call, answer = answered.popleft()
+            call.finish(answer)
+    finally:
+        if answered:
+            asyncio.get_running_loop().call_soon(_finish, answered)

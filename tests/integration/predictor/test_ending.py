@@ -22,7 +22,8 @@ def test_it_serves_until_nobody_asks_any_more(tmp_path: Path, models_folder: Pat
         wait_for(lambda: is_last(predictor.predict(named, [[1.0, 1.0]])), 5, "it has heard of its end")
         for _ in range(20):
             answer = predictor.predict(named, [[1.0, 1.0]])
-            assert (answer.json(), answer.headers["tenantry-cache"]) == ([3.0], "hit")
+            assert answer.json() == [3.0]
+            assert answer.headers["tenantry-cache"].startswith("hit")
         assert predictor.http.get("/v2/health/ready").is_success, "that it ends, the pod's state tells"
         assert predictor.wait() == 0
 

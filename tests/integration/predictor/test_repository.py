@@ -36,7 +36,7 @@ def test_load_measures_probes_and_warms(predictor: PredictorProcess, put: Put) -
     assert 0 < report["loadMilliseconds"] < 10_000
     assert "models.warmed" in names(predictor)
     pinned = asked | {"Tenantry-Version": report["sha256"]}
-    assert predictor.predict(pinned, SAMPLE).headers["tenantry-cache"] == "hit"
+    assert predictor.predict(pinned, SAMPLE).headers["tenantry-cache"].startswith("hit")
     [warm] = [entry for entry in predictor.slot()["models"] if entry["model"] == "models.warmed"]
     assert (warm["requests"], warm["sizeBytes"]) == (1, report["sizeBytes"])
 
@@ -62,7 +62,8 @@ def test_the_first_request_after_verification_is_warm(predictor: PredictorProces
     assert report["probed"] is True
     assert "models.verified" in names(predictor)
     answer = predictor.predict(asked, [[1, 1]])
-    assert (answer.json(), answer.headers["tenantry-cache"]) == ([8.0], "hit")
+    assert answer.json() == [8.0]
+    assert answer.headers["tenantry-cache"].startswith("hit")
 
 
 @pytest.mark.parametrize("verify", [True, False])

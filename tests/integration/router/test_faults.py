@@ -107,6 +107,29 @@ def is_available(service: Service, slot: str) -> bool:
     return any(c["slot"] == slot and c["ready"] and not c["ejected"] for c in candidates)
 
 
+def test_a_request_that_takes_its_time_holds_up_nobody(own: Service) -> None:
+    url = f"{own.url}/predict/single"
+    for _ in range(3):  # now it counts as a model that answers at once
+        assert http.post(url, json=[[1]]).status_code == 200
+    answered: list[int] = []
+    before = _arrived(own)
+
+    def ask_slowly() -> None:
+        answered.append(http.post(url, json={"wait": 1.0}).status_code)
+
+    slow = threading.Thread(target=ask_slowly)
+    slow.start()
+    wait_until(lambda: _arrived(own) > before, 10.0, "it has been sent")
+    assert http.post(url, json=[[1]]).status_code == 200
+    assert not answered
+    slow.join()
+    assert answered == [200]
+
+
+def _arrived(service: Service) -> int:
+    return int(http.get(f"{service.upstreams[SLOTS[0]].url}/counts").json()["arrived"])
+
+
 def test_slots_that_are_killed_again_and_again_cost_no_client_an_error(own: Service) -> None:
     with Load(own.url, seconds=9.0) as load:
         for _ in range(3):

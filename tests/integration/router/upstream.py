@@ -18,6 +18,8 @@ from typing import Any
 
 from tenantry_core.http.messages import Handler, Reply, Request, Response
 from tenantry_core.http.server import Application, Settings, serve
+from tenantry_core.problems import Problem
+from tenantry_core.wire import AT_ONCE, NOT_AT_ONCE
 
 _JSON = (b"content-type", b"application/json")
 
@@ -46,10 +48,12 @@ class Upstream:
         reply.send(Response(200, [_JSON], b"{}"))
 
     def _answer(self, request: Request, reply: Reply) -> None:
-        self._counts["arrived"] += 1
         orders = _orders(request.body)
         if orders.get("on", self._slot) != self._slot:
             orders = {}
+        if "wait" in orders and request.header(AT_ONCE):
+            raise Problem(503, "That takes its time.", reason=NOT_AT_ONCE)
+        self._counts["arrived"] += 1
         if orders.get("break"):
             reply.connection._transport.close()  # type: ignore[attr-defined] # no server does this on purpose
             return

@@ -6,12 +6,15 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tenantry_core.http.client import Failure, Pool, UpstreamError, UpstreamResponse
+from tenantry_core.http.client import SHARED_DEPTH, Call, Failure, Pool, UpstreamError, UpstreamResponse
 from unit.core_http.harness import PATIENCE, Server, post, serving
 
 Result = UpstreamResponse | UpstreamError
@@ -31,6 +34,19 @@ async def ask(pool: Pool, request: bytes) -> Result:
     done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     pool.send(request, done.set_result)
     return await done
+
+
+def share(pool: Pool, body: bytes, received: list[Any]) -> Call:
+    """What comes of it is added to `received`."""
+    return pool.send(post("/", body), received.append, share=True)
+
+
+@asynccontextmanager
+async def sharing(*scripts: Any, **options: Any) -> Any:
+    """As `upstream`, whose first connection has been used once and takes what may be shared."""
+    async with upstream(*scripts, **options) as (peer, pool):
+        assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+        yield peer, pool
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -299,5 +315,131 @@ def test_a_callback_that_raises_is_not_taken_for_the_upstreams_fault() -> None:
             await until(lambda: errors)
             assert pool.in_flight == 0
             assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+
+    run(test)
+
+
+def numbered(number: int) -> bytes:
+    body = b"number %d" % number
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def answers_in_pieces(cuts: list[int], count: int) -> Any:
+    """Once it has one request more than `count`, the answers to all but the first, cut wherever."""
+
+    async def script(self: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.request(reader)
+        writer.write(OK)
+        for _ in range(count):
+            await self.request(reader)
+        data = b"".join(map(numbered, range(count)))
+        places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+        for start, end in pairwise(places):
+            writer.write(data[start:end])
+            await writer.drain()
+            await asyncio.sleep(0)
+        await reader.read()
+
+    return script
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), st.lists(st.integers(1, 600), max_size=6))
+def test_each_shared_request_gets_its_own_answer_however_they_arrive(count: int, cuts: list[int]) -> None:
+    async def test() -> None:
+        async with sharing(answers_in_pieces(cuts, count)) as (peer, pool):
+            received: list[Any] = []
+            for number in range(count):
+                share(pool, b"%d" % number, received)
+            await until(lambda: len(received) == count)
+            assert [result.body for result in received] == [b"number %d" % n for n in range(count)]
+            assert (peer.connections, pool.in_flight) == (1, 0)
+
+    run(test)
+
+
+def test_no_more_than_so_many_share_a_connection() -> None:
+    async def test() -> None:
+        async with sharing(answers_in_pieces([], SHARED_DEPTH), sends(OK)) as (peer, pool):
+            received: list[Any] = []
+            for number in range(SHARED_DEPTH + 1):
+                share(pool, b"%d" % number, received)
+            await until(lambda: len(received) == SHARED_DEPTH + 1)
+            assert peer.connections == 2
+
+    run(test)
+
+
+def test_what_others_would_wait_for_has_a_connection_of_its_own() -> None:
+    async def test() -> None:
+        async with sharing(sends(OK, OK), sends(OK)) as (peer, pool):
+            received: list[Any] = []
+            share(pool, b"", received)
+            assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+            await until(lambda: received)
+            assert peer.connections == 2
+
+    run(test)
+
+
+def test_a_shared_connection_that_ends_is_replaced_unnoticed_by_those_without_an_answer() -> None:
+    async def test() -> None:
+        async with sharing(sends(OK, numbered(0)), sends(numbered(1)), sends(numbered(2))) as (peer, pool):
+            received: list[Any] = []
+            for number in range(3):
+                share(pool, b"%d" % number, received)
+            await until(lambda: len(received) == 3)
+            assert sorted(result.body for result in received) == [b"number 0", b"number 1", b"number 2"]
+            assert peer.connections == 3
+
+    run(test)
+
+
+def test_a_cancelled_call_leaves_those_that_share_its_connection_alone() -> None:
+    async def test() -> None:
+        async with sharing(answers_in_pieces([], 2)) as (peer, pool):
+            received: list[Any] = []
+            cancelled = pool.send(post("/"), lambda _: pytest.fail("called back"), share=True)
+            share(pool, b"", received)
+            cancelled.cancel()
+            await until(lambda: received)
+            assert received[0].body == b"number 1"
+            assert (peer.connections, peer.resets, pool.in_flight) == (1, 0, 0)
+
+    run(test)
+
+
+def test_a_shared_connection_is_reset_once_nobody_waits_for_it() -> None:
+    async def test() -> None:
+        async def answers_once(self: Upstream, reader: Any, writer: Any) -> None:
+            await self.request(reader)
+            writer.write(OK)
+            await waits(self, reader, writer)
+
+        async with sharing(answers_once, sends(OK)) as (peer, pool):
+            calls = [pool.send(post("/"), lambda _: pytest.fail("called back"), share=True) for _ in range(3)]
+            for call in calls:
+                call.cancel()
+            await peer.gone.wait()
+            assert peer.resets == 1
+            assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+
+    run(test)
+
+
+def test_a_callback_that_raises_keeps_no_answer_from_others() -> None:
+    async def test() -> None:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with sharing(answers_in_pieces([], 2)) as (_, pool):
+            received: list[Any] = []
+
+            def fails(_: Result) -> None:
+                raise RuntimeError("the caller's own")
+
+            pool.send(post("/"), fails, share=True)
+            share(pool, b"", received)
+            await until(lambda: received and errors)
+            assert received[0].body == b"number 1"
 
     run(test)
