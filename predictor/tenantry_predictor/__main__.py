@@ -18,7 +18,9 @@ from tenantry_core.http import server
 from tenantry_core.http.sockets import listen
 from tenantry_core.tokens import TokenFile, TokenFileError
 from tenantry_predictor.app import build
+from tenantry_predictor.memory_limit import limit_memory
 from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
+from tenantry_predictor.repositories.freshness import REFRESH_SECONDS
 from tenantry_predictor.slot import Settings
 
 _MIB = 1024 * 1024
@@ -36,11 +38,13 @@ def main() -> None:
         s3_endpoint=arguments.s3_endpoint,
         s3_region=arguments.s3_region,
         tokens=_tokens(arguments.token_file),
+        refresh=arguments.refresh,
         ready_after=arguments.ready_after,
     )
     serving = server.Settings(
         host=arguments.host, port=arguments.port, log_level=arguments.log_level, drain=arguments.drain
     )
+    limit_memory(settings.cache_memory)
     try:
         metrics = None
         if arguments.metrics_port is not None:
@@ -71,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trust-format", action="append", default=[], help="a format to open; repeatable")
     parser.add_argument("--s3-endpoint", default="", help="URL of an S3 server other than AWS")
     parser.add_argument("--s3-region", default="")
+    parser.add_argument(
+        "--refresh",
+        type=_seconds,
+        default=os.environ.get("TENANTRY_REFRESH", str(REFRESH_SECONDS)),
+        help="seconds within which a changed artifact of a user is noticed (default: TENANTRY_REFRESH or 60)",
+    )
     parser.add_argument(
         "--ready-after",
         type=_seconds,

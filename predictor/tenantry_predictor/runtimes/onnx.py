@@ -60,6 +60,8 @@ _MOST_BYTES = 64 << 20
 """Of one prediction's results: they become JSON, a value at a time, in the one process of all models."""
 _NO_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate memory")
 _ERROR_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_SOURCE = re.compile(r"\S+\.(?:cc|h):\d+ (?:.*?\[with .*?\] |\S+ )")
+"""A place in the runtime's own code."""
 
 
 class OnnxModel(LoadedModel):
@@ -197,4 +199,5 @@ def _no_room() -> LoadError:
 
 
 def _words(error: Exception) -> str:
-    return _ERROR_PREFIX.sub("", str(error)).strip().split("\n")[0]
+    words = _SOURCE.sub("", _ERROR_PREFIX.sub("", str(error)).strip().split("\n")[0])
+    return words if words.endswith(".") else f"{words}."

@@ -73,6 +73,13 @@ class PredictorProcess:
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def most_resident_bytes(self) -> int:
+        """Ever."""
+        [line] = [
+            line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmHWM" in line
+        ]
+        return int(line.split()[1]) * 1024
+
     def predict(self, model: dict[str, str], table: Any, **parameters: str) -> httpx.Response:
         return self.http.post(
             "/predict",
