@@ -21,6 +21,8 @@ _PR_SET_PDEATHSIG = 1
 
 def main(control_fd: int, memory_bytes: int) -> None:
     _die_with_parent()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))  # the predictor's; workers have one of their own
     # Imported here, before any fork, so that all workers share the pages.
     from tenantry_predictor.runtimes import readers, worker
 
