@@ -62,12 +62,15 @@ class LoadReport(Wire, frozen=True):
 
 
 class WarmModel(Wire, frozen=True):
+    """A version in memory; or, for a model with an artifact per user, all of these together."""
+
     model: str
     tenant: str
     sha256: str
+    """Empty for artifacts of users, however many there are."""
     size_bytes: int
     requests: int
-    """Predictions since it was loaded, a counter."""
+    """Predictions since it was loaded (those of users: since the process began), a counter."""
     pinned: bool = False
     """Whether it stays in memory until it is unloaded, or loaded again without `pinned`."""
 

@@ -29,12 +29,18 @@ _INLINE_SECONDS = 0.002
 """What the event loop may be held up by one prediction."""
 _THREADS = 4
 _THREADS_PER_TENANT = 2
+_MOST_COUNTED = 10_000
+"""Models whose unpinned artifacts are counted."""
 
 _HIT = (wire.CACHE, wire.HIT)
 _OUTCOMES: dict[Origin, bytes] = {"hit": wire.HIT_LATER, "disk": b"disk", "miss": b"miss"}
 _SERVER_TIMING = b"server-timing"
 _NOT_AT_ONCE = Problem(503, "The model is not warm, or not cheap enough.", reason=wire.NOT_AT_ONCE)
 _LATE = Problem(504, "The request's time was up before the prediction was made.", reason="DeadlineExceeded")
+
+_TOO_LARGE = Problem(
+    422, "The answer takes more memory than the predictor has; send fewer rows.", reason="TooLarge"
+)
 
 
 class Call(NamedTuple):
@@ -58,6 +64,8 @@ class DataPlane:
         self._threads = Lanes("predict", _THREADS, _THREADS_PER_TENANT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.busy_seconds = 0.0
+        self.unpinned: dict[tuple[str, str], int] = {}
+        """Predictions by unpinned artifacts, by model and tenant: such a model has one a user."""
 
     @property
     def in_flight(self) -> int:
@@ -180,9 +188,19 @@ class DataPlane:
 
     def _ran(self, entry: Entry, call: Call, seconds: float) -> None:
         self.busy_seconds += seconds
-        model = call.source.model
-        entry.requests[model] = entry.requests.get(model, 0) + 1
+        source = call.source
+        if source.key is None:
+            entry.unpinned_of = source.model
+            self._count_unpinned((source.model, source.tenant))
+        else:
+            entry.requests[source.model] = entry.requests.get(source.model, 0) + 1
         entry.cost.record(call.body_bytes, seconds)
+
+    def _count_unpinned(self, model: tuple[str, str]) -> None:
+        counts = self.unpinned
+        if model not in counts and len(counts) >= _MOST_COUNTED:
+            counts.pop(next(iter(counts)), None)
+        counts[model] = counts.get(model, 0) + 1
 
     def _fail(self, call: Call, problem: Problem, begun: float) -> Response:
         self._metrics.failed(call.source.tenant, problem.status, begun)

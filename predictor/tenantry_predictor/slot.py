@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tenantry_predictor.references import References
 from tenantry_predictor.repositories.base import StoreSettings
 from tenantry_predictor.repositories.cached import CachedModelRepository
 from tenantry_predictor.repositories.disk import DiskTier
+from tenantry_predictor.repositories.freshness import REFRESH_SECONDS
 from tenantry_predictor.repositories.loader import ArtifactLoader
 from tenantry_predictor.repositories.stores import open_stores
 from tenantry_predictor.runtimes.registry import Runtimes
@@ -40,6 +41,8 @@ class Settings:
     s3_endpoint: str = ""
     s3_region: str = ""
     tokens: TokenFile | None = None
+    refresh: float = REFRESH_SECONDS
+    """How old the store's word on an artifact of one user may be."""
     ready_after: float = 30.0
     """Seconds after its start or the last load that was asked for, after which it turns ready by itself."""
 
@@ -55,7 +58,7 @@ class Slot:
         disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
         stores = open_stores(StoreSettings(settings.prefixes, settings.s3_endpoint, settings.s3_region))
         self.cache = CachedModelRepository(
-            ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory
+            ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory, settings.refresh
         )
         metrics = Metrics()
         self.plane = DataPlane(self.cache, metrics)
@@ -104,16 +107,18 @@ class Slot:
             busy_seconds=self.plane.busy_seconds,
             in_flight=self.plane.in_flight,
             ready=self.ready.is_set(),
-            models=tuple(
-                wire.WarmModel(
-                    model=model,
-                    tenant=entry.key.tenant,
-                    sha256=entry.key.sha256,
-                    size_bytes=entry.size_bytes,
-                    requests=requests,
-                    pinned=model in entry.pinned_by,
-                )
-                for entry in memory
-                for model, requests in entry.requests.items()
-            ),
+            models=tuple(self._warm_models()),
         )
+
+    def _warm_models(self) -> Iterator[wire.WarmModel]:
+        """One for each version that is named, and one for all unpinned artifacts of a model together."""
+        unpinned = dict.fromkeys(self.plane.unpinned, 0)
+        for entry in self.cache.memory:
+            key = entry.key
+            for model, requests in entry.requests.items():
+                pinned = model in entry.pinned_by
+                yield wire.WarmModel(model, key.tenant, key.sha256, entry.size_bytes, requests, pinned)
+            if (entry.unpinned_of, key.tenant) in unpinned:
+                unpinned[entry.unpinned_of, key.tenant] += entry.size_bytes
+        for (model, tenant), size in unpinned.items():
+            yield wire.WarmModel(model, tenant, "", size, self.plane.unpinned.get((model, tenant), 0))

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tenantry_core.http.metrics import Counter, Histogram
-from tenantry_predictor.errors import LoadError
+from tenantry_predictor.errors import ArtifactNotFound, LoadError
 from tenantry_predictor.repositories.base import Key, Source
 from tenantry_predictor.repositories.failures import FailureMemory
 from tenantry_predictor.repositories.flights import Flights
+from tenantry_predictor.repositories.freshness import REFRESH_SECONDS, Freshness
 from tenantry_predictor.repositories.loader import ArtifactLoader, Loaded, Origin
 from tenantry_predictor.repositories.memory import Entry, MemoryTier
 from tenantry_predictor.runtimes.base import LoadedModel
-
-_TAG_SECONDS = 30.0
-"""How long an unpinned artifact is served before its store is asked whether it changed."""
-_TAGS = 10_000
 
 _LOAD_SECONDS = Histogram(
     "tenantry_predictor_load_seconds",
@@ -32,15 +26,6 @@ _LOAD_SECONDS = Histogram(
 _LOAD_FAILURES = Counter(
     "tenantry_predictor_load_failures_total", "Models that could not be loaded, by why.", ("reason",)
 )
-
-
-@dataclass(slots=True)
-class _Version:
-    """What an unpinned artifact was when its store was last asked."""
-
-    key: Key
-    tag: str
-    checked: float
 
 
 class _Trip(NamedTuple):
@@ -55,37 +40,40 @@ class CachedModelRepository:
     """Loaded models by source. For one event loop's thread; all that blocks is the loader's business.
 
     Entries handed out are held by the caller until `release`. Pinned artifacts are looked up by digest;
-    the digest of an unpinned one is remembered with the store's tag, which is looked at again every 30 s.
+    `freshness` knows that of an unpinned one.
     """
 
     def __init__(
         self,
         loader: ArtifactLoader,
         budget_bytes: int,
+        refresh_seconds: float = REFRESH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.memory = MemoryTier(budget_bytes, _dispose)
         self.failures = FailureMemory(clock)
         self._loader = loader
         self._clock = clock
-        self._versions: OrderedDict[Source, _Version] = OrderedDict()
+        self.freshness = Freshness(loader.tag, self, refresh_seconds, clock)
         self._flights: Flights[_Trip, tuple[Entry, Loaded]] = Flights(self._fly, self)
-        self._checks: dict[Source, asyncio.Task[None]] = {}
 
     def peek(self, source: Source) -> Entry | None:
         """The entry if it is warm, not held: for use before control returns to the loop."""
-        key = source.key or self._known_key(source)
+        key = source.key or self.freshness.fresh(source)
         return self.memory.get(key) if key is not None else None
 
     async def acquire(self, source: Source) -> tuple[Entry, Origin]:
         """The entry, loaded if need be. Raises LoadError, at once while a recent failure is remembered."""
         entry = self.peek(source)
+        if entry is None and source.key is None:
+            await self.freshness.settle(source)
+            entry = self.peek(source)
         if entry is not None:
             self.memory.hold(entry)
             return entry, "hit"
         failure = self.failures.current(source)
         if failure is not None:
-            raise failure.error.with_traceback(None)  # or it would grow with each time it is raised
+            raise failure
         entry, loaded = await self._flights.join(_Trip(source))
         return entry, loaded.origin
 
@@ -116,20 +104,20 @@ class CachedModelRepository:
         if entry is not None:
             self.memory.hold(entry)
             return entry
+        asked = self._clock()
         try:
             loaded = await self._loader.load(source, spare_disk=True)
         except LoadError as error:
             _LOAD_FAILURES.labels(error.reason).inc()
             raise
-        self._loaded(source, loaded)
-        key = Key(source.tenant, loaded.sha256, source.format)
+        key = self._loaded(source, loaded, asked)
         entry = self.memory.add(key, loaded.model, loaded.seconds, spare=True)
         entry.requests.setdefault(source.model, 0)
         return entry
 
     def unload(self, source: Source) -> None:
         """Make it the first to evict; what is in use stays in use."""
-        key = source.key or self._known_key(source)
+        key = source.key or self.freshness.known(source)
         if key is not None:
             self.memory.condemn(key, source.model)
 
@@ -141,55 +129,43 @@ class CachedModelRepository:
         """For the flights: a waiter that has the entry went away."""
         self.memory.release(held[0])
 
+    async def refetch(self, source: Source) -> None:
+        """For the freshness: what was known serves until this is loaded, and on if it cannot be."""
+        try:
+            self.release(await self._flights.join(_Trip(source, anew=True)))
+        except LoadError:
+            self.failures.forget(source)
+            raise
+
+    def forget(self, source: Source, key: Key, error: ArtifactNotFound) -> None:
+        """For the freshness: the store has it no more."""
+        self.failures.record(source, error)
+        self.memory.condemn(key, source.model)
+
     def close(self) -> None:
-        for check in self._checks.values():
-            check.cancel()
+        self.freshness.close()
         self._loader.close()
         self.memory.close()
 
     async def _fly(self, trip: _Trip, started: Callable[[], None]) -> tuple[Entry, Loaded]:
-        source = trip.source
-        known = None if trip.anew else self._versions.get(source)
+        source, asked = trip.source, self._clock()
+        known = None if trip.anew else self.freshness.known(source)
         try:
-            loaded = await self._loader.load(source, known.key.sha256 if known else "", started=started)
+            loaded = await self._loader.load(source, known.sha256 if known else "", started=started)
         except LoadError as error:
             _LOAD_FAILURES.labels(error.reason).inc()
             self.failures.record(source, error)
             raise
-        self._loaded(source, loaded)
-        key = Key(source.tenant, loaded.sha256, source.format)
+        key = self._loaded(source, loaded, asked)
         return self.memory.add(key, loaded.model, loaded.seconds), loaded
 
-    def _loaded(self, source: Source, loaded: Loaded) -> None:
+    def _loaded(self, source: Source, loaded: Loaded, asked: float) -> Key:
         _LOAD_SECONDS.labels(loaded.origin).observe(loaded.seconds)
         self.failures.forget(source)
+        key = Key(source.tenant, loaded.sha256, source.format)
         if source.key is None and loaded.origin == "miss":
-            self._remember(source, Key(source.tenant, loaded.sha256, source.format), loaded.tag)
-
-    # Unpinned sources
-
-    def _remember(self, source: Source, key: Key, tag: str) -> None:
-        self._versions[source] = _Version(key, tag, self._clock())
-        self._versions.move_to_end(source)
-        if len(self._versions) > _TAGS:
-            self._versions.popitem(last=False)
-
-    def _known_key(self, source: Source) -> Key | None:
-        version = self._versions.get(source)
-        if version is None:
-            return None
-        if self._clock() - version.checked > _TAG_SECONDS and source not in self._checks:
-            check = asyncio.create_task(self._check(source, version))
-            self._checks[source] = check
-            check.add_done_callback(lambda _: self._checks.pop(source, None))
-        return version.key
-
-    async def _check(self, source: Source, version: _Version) -> None:
-        """Serve what is there until its successor is loaded; a store that is away changes nothing."""
-        version.checked = self._clock()
-        with suppress(LoadError):
-            if await self._loader.tag(source) != version.tag:
-                self.release(await self._flights.join(_Trip(source, anew=True)))
+            self.freshness.remember(source, key, loaded.tag, asked)
+        return key
 
 
 def _dispose(model: LoadedModel) -> None:

@@ -160,11 +160,18 @@ class DiskTier:
                 self._path(key).unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:
-        for key in [key for key, file in self._files.items() if file.idle]:
-            if self.used_bytes + size <= self.budget_bytes:
-                break
+        for key in list(self._oldest_idle(self.used_bytes + size - self.budget_bytes)):
             self._remove(key)
         return self.used_bytes + size <= self.budget_bytes
+
+    def _oldest_idle(self, bytes_needed: int) -> Iterator[_FileKey]:
+        """As many as it takes, and no look at the rest: there may be a hundred thousand."""
+        for key, file in self._files.items():
+            if bytes_needed <= 0:
+                return
+            if file.idle:
+                bytes_needed -= file.size
+                yield key
 
     def _drop_oldest(self) -> bool:
         """The disk is full although the budget is not: others use it too."""

@@ -30,10 +30,10 @@ class FailureMemory:
         self._clock = clock
         self._failures: OrderedDict[Source, Failure] = OrderedDict()
 
-    def current(self, source: Source) -> Failure | None:
-        """The failure that answers for `source` now."""
+    def current(self, source: Source) -> LoadError | None:
+        """The failure that answers for `source` now, to be raised."""
         failure = self._failures.get(source)
-        return failure if failure is not None and self._clock() < failure.until else None
+        return _bare(failure.error) if failure is not None and self._clock() < failure.until else None
 
     def retry_after(self, source: Source) -> int:
         """Whole seconds until a try is worth while, at least one: what goes into Retry-After."""
@@ -44,10 +44,17 @@ class FailureMemory:
         known = self._failures.pop(source, None)
         attempts = known.attempts + 1 if known else 1
         pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** (attempts - 1))
-        self._failures[source] = Failure(error, attempts, self._clock() + pause)
+        self._failures[source] = Failure(_bare(error), attempts, self._clock() + pause)
         if len(self._failures) > _CAPACITY:
             self._failures.popitem(last=False)
 
     def forget(self, source: Source) -> None:
         """It worked."""
         self._failures.pop(source, None)
+
+
+def _bare(error: LoadError) -> LoadError:
+    """A copy without frames and causes: these hold on to kilobytes, and grow when it is raised again."""
+    bare = type(error).__new__(type(error), *error.args)
+    vars(bare).update(vars(error))
+    return bare

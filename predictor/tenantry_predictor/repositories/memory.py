@@ -24,6 +24,7 @@ class Entry:
         "resident",
         "size_bytes",
         "table",
+        "unpinned_of",
         "users",
     )
 
@@ -39,7 +40,9 @@ class Entry:
         self.resident = False
         """In the tier. One that is not is closed when its last user leaves it."""
         self.requests: dict[str, int] = {}
-        """Predictions by model key: two models of a tenant may share their bytes."""
+        """Predictions by model key, of those that name its digest: two models of a tenant may share bytes."""
+        self.unpinned_of = ""
+        """The model that predicts with it without naming its digest: as one of many, each of one user."""
         self.cost = Cost()
 
     @property

@@ -26,6 +26,7 @@ class Store:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.fetches: list[str] = []
+        self.tags: list[str] = []
         self.error: LoadError | None = None
         self.hung: dict[str, threading.Event] = {}
 
@@ -47,9 +48,17 @@ class Store:
         data = self._get(source)
         for start in range(0, len(data), 1000):
             write(data[start : start + 1000])
-        return self.tag(source)
+        return self._tag(source)
 
     def tag(self, source: Source) -> str:
+        self.tags.append(source.uri)
+        if source.tenant in self.hung:
+            self.hung[source.tenant].wait(DEADLINE)
+        if self.error is not None:
+            raise self.error
+        return self._tag(source)
+
+    def _tag(self, source: Source) -> str:
         return f'"{digest(self._get(source))[:8]}"'
 
     def _get(self, source: Source) -> bytes:

@@ -322,37 +322,6 @@ def test_each_tenant_loads_what_it_names_itself(bench: Bench) -> None:
     run(scenario)
 
 
-def test_unpinned_artifact_follows_its_store(bench: Bench) -> None:
-    source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
-
-    async def scenario() -> None:
-        first, _ = await get(bench, source)
-        changed = graphs.linear([2])
-        bench.store.put("a.onnx", changed)
-        assert await get(bench, source) == (first, "hit")  # not asked again so soon
-        bench.clock.now += 31
-        assert await get(bench, source) == (first, "hit")  # never waits for the question
-        await until(lambda: len(bench.cache.memory) == 2)
-        latest, origin = await get(bench, source)
-        assert (latest.key.sha256, origin) == (graphs.digest(changed), "hit")
-
-    run(scenario)
-
-
-def test_unpinned_artifact_outlives_its_store(bench: Bench) -> None:
-    source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
-
-    async def scenario() -> None:
-        first, _ = await get(bench, source)
-        del bench.store.objects[source.uri]
-        for _ in range(3):
-            bench.clock.now += 31
-            assert await get(bench, source) == (first, "hit")
-            await asyncio.sleep(0.01)
-
-    run(scenario)
-
-
 def test_unpinned_artifact_is_found_on_the_disk(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "cache", memory=100_000)
     source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
