@@ -15,6 +15,7 @@ import msgspec
 from tenantry_core.problems import Problem
 from tenantry_core.values import AnyArray, ValueMismatch, parse_json, quote, to_array, to_json
 from tenantry_core.wire import Tensor
+from tenantry_predictor.free_tables import read_free_table
 
 Row = Sequence[Any]
 
@@ -27,11 +28,11 @@ class TableReader:
     __slots__ = ("_columns", "_expected", "_inputs", "_pick", "_width")
 
     def __init__(self, inputs: Sequence[Tensor], columns: Sequence[str]) -> None:
-        """Several inputs without column names are columns named like the inputs."""
+        """Several inputs without column names are columns named like the inputs; no inputs take any table."""
         self._inputs = tuple(inputs)
         self._columns = tuple(columns) or (tuple(t.name for t in inputs) if len(inputs) > 1 else ())
         self._expected = frozenset(self._columns)
-        self._width = len(self._columns) or _width(inputs[0])
+        self._width = len(self._columns) or (_width(inputs[0]) if inputs else -1)
         self._pick = _picker(self._columns)
 
     def read(self, body: bytes) -> dict[str, AnyArray]:
@@ -39,6 +40,8 @@ class TableReader:
         if not _takes_tables(self._inputs):
             raise _misfit("This model takes tensors, not tables: use /v2/models/MODEL/infer.")
         document = parse_json(body)
+        if not self._inputs:
+            return read_free_table(document)
         if type(document) is list:
             rows = self._from_list(document)
         elif type(document) is dict:

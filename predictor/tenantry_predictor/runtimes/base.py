@@ -17,7 +17,13 @@ __all__ = ["DATATYPES", "AnyArray", "LoadError", "LoadedModel", "Model"]
 
 
 class Model(ABC):
-    """The least that a custom model offers."""
+    """The least that a custom model offers. More that a predictor looks at, where it is there:
+
+    `columns`: the names of the table's columns, or a mapping of names to datatypes as `{"store": "BYTES"}`.
+    `sample`: a DataFrame whose first row the model answers; it tells the columns, too.
+    `thread_safe`: true where `predict` may be called from several threads at a time.
+    `close()`: called when the model leaves memory.
+    """
 
     @abstractmethod
     def predict(self, data: pd.DataFrame) -> AnyArray:
@@ -30,10 +36,10 @@ class LoadedModel(ABC):
     engine: str
     """What computes: `onnx`, `sklearn`. Answered to whoever asks for the load."""
     blocks: ClassVar[bool] = False
-    """`predict` waits for another process, so it is never called from the event loop's thread."""
+    """`predict` may wait for something, so it is never called from the event loop's thread."""
 
     inputs: tuple[Tensor, ...]
-    """True names, datatypes and shapes; -1 is a free dimension, the first one the rows."""
+    """True names, datatypes and shapes; -1 is a free dimension, the first one the rows. None: any table."""
     outputs: tuple[Tensor, ...]
     """Tensors only; the first is what `/predict` answers with."""
     columns: tuple[str, ...] = ()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from tenantry_predictor.runtimes import onnx
-from tenantry_predictor.runtimes.base import LoadedModel, LoadError
+from tenantry_predictor.runtimes import custom, onnx
+from tenantry_predictor.runtimes.base import LoadedModel
 from tenantry_predictor.runtimes.native import WorkerLoader
 from tenantry_predictor.runtimes.readers import FORMATS
-
-ENTRY_POINTS = "tenantry.models"
-"""Group of the entry points that bring further formats; each names a callable Path -> LoadedModel."""
 
 Open = Callable[[Path], LoadedModel]
 
@@ -32,15 +28,8 @@ class Runtimes:
         """Raises LoadError."""
         opener = self._openers.get(model_format)
         if opener is None:
-            opener = self._openers[model_format] = _installed(model_format)
+            opener = self._openers[model_format] = custom.opener(model_format)
         return opener(path)
 
     def close(self) -> None:
         self._workers.close()
-
-
-def _installed(model_format: str) -> Open:
-    for entry_point in entry_points(group=ENTRY_POINTS, name=model_format):
-        opener: Open = entry_point.load()
-        return opener
-    raise LoadError("LoadFailed", f"No runtime for the format {model_format!r} is installed here.")
