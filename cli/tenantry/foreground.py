@@ -92,6 +92,7 @@ def _summary(system: LocalSystem) -> str:
     return (
         tables.render(("PART", "PID", "LOG"), rows)
         + f"\nURL     {url}  (POST {url}/predict/USER, docs at {url}/docs)"
+        + f"\ngRPC    {system.grpc_address}  (Open Inference Protocol)"
         + f"\nSTATE   {system.directory.path}"
         + f"\nMODELS  {system.directory.models_prefix}"
         + "\n\nCtrl-C stops everything; the state stays."

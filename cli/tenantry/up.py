@@ -36,6 +36,8 @@ from tenantry_operator.reconciling.state import ObservedState
 logger = logging.getLogger(__name__)
 
 POOL = "default"
+GRPC_PORT = 9000
+"""For gRPC, where nobody said which and it is free."""
 SLOTS = 2
 """Slots of a pool that nobody sized: one can fall, and the other serves meanwhile."""
 _START_SECONDS = 60.0
@@ -52,6 +54,8 @@ class UpOptions:
     state: Path
     port: int = 8080
     """Of the router, on the loopback address; 0: any that is free."""
+    grpc_port: int | None = None
+    """Of the router for gRPC; 0: any that is free; None: GRPC_PORT, or any while that is taken."""
     slots: int | None = None
     allow: tuple[str, ...] = ()
     """Storage prefixes that models may lie below, beside STATE/models/."""
@@ -82,12 +86,18 @@ class LocalSystem:
         self.directory = StateDirectory(options.state)
         self.store = ResourceStore(self.directory)
         self.port = options.port
+        self.grpc_port = options.grpc_port or 0
         self._held = contextlib.ExitStack()
         self._running: _Running | None = None
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """As gRPC's clients take it."""
+        return f"{LOOPBACK}:{self.grpc_port}"
 
     @property
     def pids(self) -> dict[str, int]:
@@ -122,7 +132,8 @@ class LocalSystem:
         self._held.enter_context(self.directory.running())
         try:
             self.port = self._options.port or free_port()
-            _check_port(self.port)
+            _check_port(self.port, "--port")
+            self.grpc_port = _grpc_port(self._options.grpc_port)
             self._ensure_pool(allowed)
             self._held.enter_context(announced(self.directory))
             self._launch()
@@ -157,7 +168,7 @@ class LocalSystem:
         slots = SlotSupervisor(self.directory, state, self._describe)
         client = SlotClient(self._token)
         reconciler = Reconciler(state, LocalActuator(self.directory, slots), client)
-        router = RouterProcess(self.directory, self.port, self._describe)
+        router = RouterProcess(self.directory, self.port, self.grpc_port, self._describe)
         self._running = _Running(slots, router, client)
         parts = {
             "source": DirectorySource(self.directory, state).run(),
@@ -169,7 +180,8 @@ class LocalSystem:
 
     def _describe(self) -> None:
         """Leave word of what runs, for `tenantry` commands and for people."""
-        self.directory.describe_up({"pid": os.getpid(), "url": self.url, "pids": self.pids})
+        up = {"pid": os.getpid(), "url": self.url, "grpc": self.grpc_address, "pids": self.pids}
+        self.directory.describe_up(up)
 
     def _token(self) -> str:
         return self.directory.token.read_text().split("\n", 1)[0]
@@ -242,15 +254,31 @@ def _check_nameable(directory: StateDirectory) -> None:
         ) from error
 
 
-def _check_port(port: int) -> None:
+def _grpc_port(asked: int | None) -> int:
+    """Raises UpError for one that was asked for and cannot be used."""
+    if asked:
+        _check_port(asked, "--grpc-port")
+        return asked
+    return GRPC_PORT if asked is None and _refusal(GRPC_PORT) is None else free_port()
+
+
+def _check_port(port: int, option: str) -> None:
+    error = _refusal(port)
+    if error is not None:
+        raise UpError(
+            f"port {port} of {LOOPBACK} cannot be used ({error.strerror}): choose another with {option}"
+        ) from error
+
+
+def _refusal(port: int) -> OSError | None:
+    """Why nothing can listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise UpError(
-                f"port {port} of {LOOPBACK} cannot be used ({error.strerror}): choose another with --port"
-            ) from error
+            return error
+    return None
 
 
 def _checked_prefixes(prefixes: Sequence[str]) -> list[str]:

@@ -26,6 +26,14 @@ Directory = Annotated[
 def up(
     state: Directory = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the router; 0: any that is free.")] = 8080,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Of the router for gRPC; 0: any that is free.  [default: 9000, or any while that is taken]",
+        ),
+    ] = None,
     slots: Annotated[
         int | None, typer.Option(min=1, max=256, help="Predictors of the default pool.  [default: 2]")
     ] = None,
@@ -49,7 +57,7 @@ def up(
     from tenantry.foreground import serve
     from tenantry.up import UpOptions
 
-    options = UpOptions(state or default_state(), port, slots, tuple(allow or ()))
+    options = UpOptions(state or default_state(), port, grpc_port, slots, tuple(allow or ()))
     try:
         asyncio.run(serve(options))
     except StateError as error:

@@ -8,6 +8,7 @@ import onnx
 import pandas as pd
 
 from tenantry.publishing.artifact import Artifact
+from tenantry.publishing.boosters import encode_booster, library_of
 from tenantry.publishing.errors import PublishError
 from tenantry.publishing.estimators import encode_estimator
 from tenantry.publishing.files import Source
@@ -21,6 +22,9 @@ def encode(source: Source, sample: pd.DataFrame | None) -> Artifact:
         return encode_graph(model.SerializeToString(deterministic=True), rows)
     if isinstance(model, bytes):
         return encode_graph(model, rows)
+    library = library_of(model)
+    if library is not None:
+        return encode_booster(library, model, rows)
     if not hasattr(model, "predict"):
         raise PublishError(_unknown(model))
     return encode_estimator(model, rows)

@@ -39,5 +39,6 @@ def _dumped(model: Any, described: Description) -> bytes:
         return dump(model, described)
     except UntrustedType as error:
         raise PublishError(
-            f"{type(model).__name__} neither converts to ONNX nor may be served as it is: {error}"
+            f"{type(model).__name__} neither converts to ONNX nor may be served as it is: {error}; "
+            "publish an ONNX graph of your own instead"
         ) from error

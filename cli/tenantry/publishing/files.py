@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,8 @@ def _read_skops(path: Path) -> Any:
 
 def read_xgboost(path: Path, *, wrapper: str = "") -> Any:
     """A Booster, or the class of `xgboost` named `wrapper`."""
-    import xgboost
-
     content = path.read_bytes()  # XGBoost aborts on some files that it cannot open
+    xgboost = _library("xgboost")
     try:
         model = getattr(xgboost, wrapper or "Booster")()
         model.load_model(bytearray(content))
@@ -94,12 +94,23 @@ def read_xgboost(path: Path, *, wrapper: str = "") -> Any:
 
 
 def read_lightgbm(path: Path) -> Any:
-    import lightgbm
-
+    content = path.read_bytes()
+    lightgbm = _library("lightgbm")
     try:
-        return lightgbm.Booster(model_str=path.read_text())
+        return lightgbm.Booster(model_str=content.decode())
     except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise PublishError(f"{path} is no LightGBM model: {_first_line(error)}") from error
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise PublishError(f"{name} is not installed here: pip install 'tenantry[all]'") from error
+    except OSError as error:  # a library of the system's that it is linked with
+        raise PublishError(
+            f"{name} cannot be loaded ({error}): where it lacks libgomp.so.1, apt-get install libgomp1"
+        ) from error
 
 
 def read_sample(path: Path) -> pd.DataFrame:
