@@ -17,11 +17,14 @@ STOP_GRACE = 15.0
 
 
 class RouterProcess:
-    """Keeps the router running on its port until it is stopped."""
+    """Keeps the router running on its ports until it is stopped."""
 
-    def __init__(self, directory: StateDirectory, port: int, on_pid: Callable[[], None]) -> None:
+    def __init__(
+        self, directory: StateDirectory, port: int, grpc_port: int, on_pid: Callable[[], None]
+    ) -> None:
         self._directory = directory
         self._port = port
+        self._grpc_port = grpc_port
         self._on_pid = on_pid
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -35,6 +38,7 @@ class RouterProcess:
         command = [
             *(sys.executable, "-m", "tenantry_router", "--snapshot", str(self._directory.router)),
             *("--host", LOOPBACK, "--port", str(self._port), "--token-file", str(self._directory.token)),
+            *("--grpc-port", str(self._grpc_port)),
         ]
         backoff = Backoff()
         while not self._stopping:

@@ -26,7 +26,9 @@ class Up:
         self.directory = StateDirectory(state)
         self.output = state.with_name(f"{state.name}.out")
         command = [sys.executable, "-m", "tenantry.main", "up", "--state", str(state), *options]
-        self._process = Process(command if "--port" in options else [*command, "--port", "0"], self.output)
+        for option in ("--port", "--grpc-port"):
+            command += [] if option in options else [option, "0"]
+        self._process = Process(command, self.output)
 
     def __enter__(self) -> Self:
         self.start()

@@ -129,6 +129,7 @@ def test_a_second_up_on_the_same_state_is_refused(up: Up, shell: Shell) -> None:
     ("options", "sentence"),
     [
         (["--port", "TAKEN"], "choose another with --port"),
+        (["--port", "0", "--grpc-port", "TAKEN"], "choose another with --grpc-port"),
         (["--allow", "file:///no/such/folder"], "there is no folder /no/such/folder"),
         (["--allow", "/models"], "/models/ is no storage prefix"),
         (["--state", "/proc/nothing"], "choose another with --state"),
