@@ -103,11 +103,13 @@ def test_inference_protocol_with_several_inputs(predictor: PredictorProcess, put
     assert "infer" in problem(predictor.predict(model, [[1]]))["error"]
 
 
-def test_a_binary_tensor_is_refused_in_words(predictor: PredictorProcess, put: Put) -> None:
-    model = put(graphs.linear()) | {"Inference-Header-Content-Length": "10"}
+def test_a_length_of_json_that_the_body_does_not_have_is_refused_in_words(
+    predictor: PredictorProcess, put: Put
+) -> None:
+    model = put(graphs.linear()) | {"Inference-Header-Content-Length": "1000"}
     refused = predictor.infer(model, {})
-    assert refused.status_code == 415
-    assert "JSON" in problem(refused)["error"]
+    assert refused.status_code == 400
+    assert "Inference-Header-Content-Length" in problem(refused)["error"]
 
 
 def test_metadata_tells_true_shapes(predictor: PredictorProcess, put: Put) -> None:
