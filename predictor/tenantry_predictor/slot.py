@@ -78,6 +78,7 @@ class Slot:
             self.ready.set()
         for collector in self._collectors:
             REGISTRY.register(collector)
+        await asyncio.to_thread(self.runtimes.expect, self.settings.formats)
         tokens = self.settings.tokens
         rereading = asyncio.create_task(tokens.follow()) if tokens else None
         try:

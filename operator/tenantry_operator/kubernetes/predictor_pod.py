@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kubernetes.utils.quantity import parse_quantity
 
-from tenantry_core.artifacts import SAFE_FORMATS
 from tenantry_core.quantities import parse_quantity as parse_bytes
 from tenantry_core.resources import POOL_LABEL, PredictorPool
 from tenantry_operator.kubernetes.endpoints import PORT_NAME
@@ -115,7 +114,7 @@ def _arguments(pool: PredictorPool, slot: str, release: Release) -> list[str]:
     if release.token_secret:
         options.append(("--token-file", f"{_TOKEN}/token"))
     options += [("--prefix", prefix) for prefix in spec.storage.prefixes]
-    options += [("--trust-format", name) for name in spec.trust.formats or SAFE_FORMATS]
+    options += [("--trust-format", name) for name in spec.trust.formats]
     if spec.storage.s3.endpoint:
         options.append(("--s3-endpoint", spec.storage.s3.endpoint))
     if spec.storage.s3.region:

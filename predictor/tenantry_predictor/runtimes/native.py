@@ -61,6 +61,10 @@ class WorkerLoader:
         logger.info("%s is served by %s: %s", path, FORMATS[model_format].engine, reply.why)
         return NativeModel(self._server, worker, os.open(path, os.O_RDONLY), reply, model_format)
 
+    def start(self) -> None:
+        """Begin to import the libraries, which takes seconds, before the first load. Raises OSError."""
+        self._server.start()
+
     def close(self) -> None:
         """End all processes."""
         self._server.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class Runtimes:
         if opener is None:
             opener = self._openers[model_format] = custom.opener(model_format)
         return opener(path)
+
+    def expect(self, formats: Collection[str]) -> None:
+        """Get ready for the first load of one of these. Raises OSError."""
+        if not FORMATS.keys().isdisjoint(formats):
+            self._workers.start()
 
     def close(self) -> None:
         self._workers.close()

@@ -126,6 +126,11 @@ class ForkServer:
                     self._stop()
         raise LoadError("LoadFailed", "The process that opens model files does not start.")
 
+    def start(self) -> None:
+        """Start now what the first worker would wait for; does not wait for it. Raises OSError."""
+        with self._lock:
+            self._connected()
+
     def close(self) -> None:
         """Workers end with it."""
         with self._lock:
