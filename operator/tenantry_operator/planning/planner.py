@@ -98,13 +98,10 @@ class Planner:
         changed &= self._changes.models.keys()
         self._forget(models)
         self._keep(written)
-        touched = (
-            {k for k, one in self._decisions.items() if not slots.isdisjoint(one.slots)} if slots else ()
-        )
         if world.router_url != self._router_url:
             self._router_url = world.router_url
             changed |= self._changes.models.keys()
-        self._wait(changed, written, touched)
+        self._wait(changed=changed, slots=slots, written=written)
         return changed
 
     def _place(self, keys: Iterable[str], world: World) -> set[str]:
@@ -157,7 +154,7 @@ class Planner:
             else:
                 self._planned.enter(key, self._own_entry(key))
 
-    def _wait(self, changed: Iterable[str], slots: Set[str], written: Iterable[str]) -> None:
+    def _wait(self, *, changed: Iterable[str], slots: Set[str], written: Iterable[str]) -> None:
         """These models, and those that depend on these slots, are to be decided about."""
         for key in changed:
             settled = key not in self._decisions and self._serves_as_placed(key)

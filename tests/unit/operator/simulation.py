@@ -185,9 +185,13 @@ class Simulation:
         return decided
 
     def writes(self, decided: Plan) -> Iterator[None]:
-        """Carry a plan out; each step is one write or one load, after which the operator may die."""
+        """Carry a plan out; each step is one write or one load, after which the operator may die.
+
+        The watch tells of a slice before its write returns, and what it shows are other objects.
+        """
         for name, entries in decided.slices.items():
             self.slices[name] = entries
+            self.state.put_slice(name, msgspec.convert(msgspec.to_builtins(entries), tuple[Entry, ...]))
             self.state.wrote_slice(name, entries)
             yield
         for name in sorted(decided.obsolete):
@@ -226,6 +230,7 @@ class Simulation:
             if is_quiet(decided):
                 if decided.undecided:
                     continue
+                assert not decided.unwritten
                 if decided.wake_at is None or decided.wake_at > until:
                     return decided
                 self.now = decided.wake_at
