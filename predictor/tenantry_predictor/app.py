@@ -13,6 +13,18 @@ from fastapi import Depends, FastAPI, Request, Response
 from tenantry_core import wire
 from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
+from tenantry_core.http.openapi import (
+    DURATION,
+    MODEL_KEY,
+    TENANT_ID,
+    describe,
+    header,
+    inference_operation,
+    metadata_operation,
+    path_parameters,
+    struct_operation,
+    table_operation,
+)
 from tenantry_core.http.server import Application
 from tenantry_core.oip.json_codec import encode_metadata
 from tenantry_core.oip.messages import EXTENSIONS, Answerer
@@ -24,7 +36,17 @@ from tenantry_predictor.metrics_port import serving_metrics
 from tenantry_predictor.repositories.base import Source
 from tenantry_predictor.slot import Settings, Slot
 
-_BODY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
+_DIGEST = "(-|[0-9a-f]{64})"
+_REFERENCE = (
+    header("Tenantry-Tenant", "The tenant.", TENANT_ID, required=True),
+    header("Tenantry-Artifact", "URI, percent-encoded.", "[a-z][a-z0-9+-]+://[!-$&-~]+", required=True),
+    header("Tenantry-Version", "Its SHA-256; left out, or -, where it is not pinned.", _DIGEST),
+    header("Tenantry-Format", "Left out where the URI's suffix tells.", "[a-z0-9]([a-z0-9._-]*[a-z0-9])?"),
+    header("Tenantry-Token", "One of the accepted tokens, where there are any.", "[!-~]+"),
+)
+_MODEL = header("Tenantry-Model", "The model's key, namespace.name.", MODEL_KEY, required=True)
+_TIMEOUT = header("Tenantry-Timeout", "What the answer is good for, such as 250ms.", DURATION)
+_PATTERNS = {"model": MODEL_KEY, "version": _DIGEST}
 
 T = TypeVar("T")
 
@@ -47,6 +69,7 @@ def build(settings: Settings, metrics: socket.socket | None = None) -> Applicati
         redoc_url=None,
     )
     render_problems(app)
+    describe(app, wire.LoadRequest, wire.LoadReport, wire.SlotReport)
     _add_health(app, slot)
     _add_predictions(app, predictions)
     _add_models(app, slot, predictions)
@@ -79,12 +102,37 @@ def _add_health(app: FastAPI, slot: Slot) -> None:
 
 def _add_predictions(app: FastAPI, predictions: Predictions) -> None:
     """The hot routes, for the documentation; the protocol class answers them before they come here."""
-    for path, handler, summary in (
-        ("/predict", predictions.predict, "Predict for a table with the model that the headers name"),
-        ("/v2/models/{model}/infer", predictions.infer, "Infer by the Open Inference Protocol"),
-        ("/v2/models/{model}/versions/{version}/infer", predictions.infer, "Infer with a version"),
+    for path, handler, operation, summary in (
+        (
+            "/predict",
+            predictions.predict,
+            _tables,
+            "Predict for a table with the model that the headers name",
+        ),
+        (
+            "/v2/models/{model}/infer",
+            predictions.infer,
+            inference_operation,
+            "Infer by the Open Inference Protocol",
+        ),
+        (
+            "/v2/models/{model}/versions/{version}/infer",
+            predictions.infer,
+            inference_operation,
+            "Infer with a version",
+        ),
     ):
-        app.add_api_route(path, as_endpoint(handler), methods=["POST"], summary=summary, openapi_extra=_BODY)
+        app.add_api_route(
+            path,
+            as_endpoint(handler),
+            methods=["POST"],
+            summary=summary,
+            openapi_extra=operation(*path_parameters(path, **_PATTERNS), *_REFERENCE, _TIMEOUT),
+        )
+
+
+def _tables(*parameters: dict[str, Any]) -> dict[str, Any]:
+    return table_operation(*parameters, _MODEL)
 
 
 def _add_models(app: FastAPI, slot: Slot, predictions: Predictions) -> None:
@@ -101,9 +149,13 @@ def _add_models(app: FastAPI, slot: Slot, predictions: Predictions) -> None:
         "/v2/models/{model}",
         summary="Inputs and outputs of the model that the headers name",
         dependencies=guard,
+        openapi_extra=metadata_operation(*path_parameters("/{model}", **_PATTERNS), *_REFERENCE),
     )
     @app.get(
-        "/v2/models/{model}/versions/{version}", summary="Inputs and outputs of a version", dependencies=guard
+        "/v2/models/{model}/versions/{version}",
+        summary="Inputs and outputs of a version",
+        dependencies=guard,
+        openapi_extra=metadata_operation(*path_parameters("/{model}/{version}", **_PATTERNS), *_REFERENCE),
     )
     async def metadata(model: str, asked: Source = Depends(source)) -> Response:  # noqa: B008
         try:
@@ -139,7 +191,7 @@ def _add_repository(app: FastAPI, slot: Slot) -> None:
         "/v2/repository/models/{model}/load",
         summary="Make a model warm",
         dependencies=guard,
-        openapi_extra=_BODY,
+        openapi_extra=struct_operation(wire.LoadRequest, wire.LoadReport),
     )
     async def load(model: str, request: Request) -> Response:
         asked = await _read(request, wire.LoadRequest)
@@ -157,7 +209,7 @@ def _add_repository(app: FastAPI, slot: Slot) -> None:
         "/v2/repository/models/{model}/unload",
         summary="Make a model first to evict",
         dependencies=guard,
-        openapi_extra=_BODY,
+        openapi_extra=struct_operation(wire.LoadRequest, None),
     )
     async def unload(model: str, request: Request) -> Response:
         asked = await _read(request, wire.LoadRequest)
@@ -167,7 +219,12 @@ def _add_repository(app: FastAPI, slot: Slot) -> None:
             raise Problem(503, error.message, reason=error.reason) from error
         return Response(b"{}", media_type="application/json")
 
-    @app.get("/v2/slot", summary="What the slot holds and how busy it was", dependencies=guard)
+    @app.get(
+        "/v2/slot",
+        summary="What the slot holds and how busy it was",
+        dependencies=guard,
+        openapi_extra=struct_operation(None, wire.SlotReport),
+    )
     async def report() -> Response:
         return _json(slot.report())
 

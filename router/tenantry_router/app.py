@@ -11,6 +11,18 @@ from fastapi import FastAPI, Request, Response
 
 from tenantry_core.http.asgi import as_endpoint, render_problems
 from tenantry_core.http.metrics import metrics_response
+from tenantry_core.http.openapi import (
+    DURATION,
+    MODEL_NAME,
+    TENANT_ID,
+    USER_ID,
+    describe,
+    header,
+    inference_operation,
+    metadata_operation,
+    path_parameters,
+    table_operation,
+)
 from tenantry_core.http.server import Application
 from tenantry_core.oip.messages import EXTENSIONS
 from tenantry_core.problems import Problem
@@ -21,7 +33,12 @@ from tenantry_router.explain import explain
 from tenantry_router.identity import Caller, caller
 from tenantry_router.router import Router, Settings
 
-_BODY = {"content": {"application/json": {"schema": {}}}, "required": True}
+_WHO = (
+    header("Tenantry-Tenant", "The tenant; left out, the user id is tenant:user, or the tenant.", TENANT_ID),
+    header("Tenantry-Timeout", "What the answer is good for, such as 250ms.", DURATION),
+)
+_USER = header("Tenantry-User", "The user, by whom a slot is chosen.", USER_ID)
+_PATTERNS = {"user_id": USER_ID, "model": MODEL_NAME, "version": "[0-9a-f]{12,64}"}
 _INDEX_SCHEMA = {"type": "object", "properties": {"ready": {"type": "boolean", "default": False}}}
 _INDEX = {"requestBody": {"content": {"application/json": {"schema": _INDEX_SCHEMA}}}}
 
@@ -54,6 +71,7 @@ def _api(router: Router, predictions: Predictions) -> FastAPI:
         redoc_url=None,
     )
     render_problems(app)
+    describe(app)
     _add_health(app, router)
     _add_models(app, router, predictions)
     return app
@@ -71,10 +89,10 @@ def _serving_grpc(router: Router, predictions: Predictions) -> AbstractAsyncCont
 def _document(app: FastAPI, predictions: Predictions) -> None:
     """The hot routes, for the documentation; the protocol class answers them before they come here."""
     predict, infer = as_endpoint(predictions.predict), as_endpoint(predictions.infer)
-    for path, endpoint, summary in (
-        ("/predict/{user_id}", predict, "Predict with the model that answers for a user"),
-        ("/v2/models/{model}/infer", infer, "Infer with a model that is named"),
-        ("/v2/models/{model}/versions/{version}/infer", infer, "Infer with one version of a model"),
+    for path, endpoint, operation, summary in (
+        ("/predict/{user_id}", predict, table_operation, "Predict with the model that answers for a user"),
+        ("/v2/models/{model}/infer", infer, _inference, "Infer with a model that is named"),
+        ("/v2/models/{model}/versions/{version}/infer", infer, _inference, "Infer with a version of a model"),
     ):
         app.add_api_route(
             path,
@@ -82,18 +100,12 @@ def _document(app: FastAPI, predictions: Predictions) -> None:
             methods=["POST"],
             summary=summary,
             tags=["predictions"],
-            openapi_extra=_parameters(path) | {"requestBody": _BODY},
+            openapi_extra=operation(*path_parameters(path, **_PATTERNS), *_WHO),
         )
 
 
-def _parameters(path: str) -> dict[str, Any]:
-    """The path's parameters in OpenAPI's terms: handlers have no signature that FastAPI could read."""
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return {
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
-    }
+def _inference(*parameters: dict[str, Any]) -> dict[str, Any]:
+    return inference_operation(*parameters, _USER)
 
 
 def _add_health(app: FastAPI, router: Router) -> None:
@@ -135,7 +147,8 @@ def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
     metadata = as_endpoint(predictions.metadata)
     for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         summary = "Inputs and outputs, as a slot that has the model tells them"
-        app.add_api_route(path, metadata, summary=summary, openapi_extra=_parameters(path))
+        extra = metadata_operation(*path_parameters(path, **_PATTERNS), *_WHO)
+        app.add_api_route(path, metadata, summary=summary, openapi_extra=extra)
 
     @app.get("/v2/models/{model}/ready", summary="Is a good version of the model routed?")
     @app.get("/v2/models/{model}/versions/{version}/ready", summary="Is this version of the model routed?")
@@ -148,7 +161,11 @@ def _add_models(app: FastAPI, router: Router, predictions: Predictions) -> None:
         ready = bool(body) and _read_index(body).ready
         return repository.index(router, _caller(request), ready=ready)
 
-    @app.get("/explain/{user_id}", summary="Which model, version and slot would serve a user, and why")
+    @app.get(
+        "/explain/{user_id}",
+        summary="Which model, version and slot would serve a user, and why",
+        openapi_extra={"parameters": [*path_parameters("/{user_id}", **_PATTERNS), _WHO[0]]},
+    )
     async def explain_user(request: Request, user_id: str) -> dict[str, Any]:
         return await explain(router, caller(_tenant(request), user_id))
 
