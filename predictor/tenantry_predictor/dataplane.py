@@ -182,7 +182,10 @@ class DataPlane:
         if time.monotonic() > call.deadline:
             raise _LATE
         begun = time.perf_counter()
-        payload = call.job(entry)
+        try:
+            payload = call.job(entry)
+        except MemoryError as error:
+            raise _TOO_LARGE from error
         self._ran(entry, call, time.perf_counter() - begun)
         return payload
 
