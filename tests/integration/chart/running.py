@@ -72,10 +72,15 @@ class Running(Scope):
         self.kubelet = stack.enter_context(
             Kubelet(kube, NAMESPACE, self._directory, own_address(), environment, self._tokens)
         )
-        port, metrics_port = free_ports(2)
+        port, grpc_port, metrics_port = free_ports(3)
         mounted = {"--token-file": self._tokens, "--default-pool": self._pool}
         self.operator = self._launch(stack, "operator", mounted | {"--metrics-port": metrics_port})
-        here = {"--host": "127.0.0.1", "--port": port, "--snapshot": self._directory / "snapshot"}
+        here = {
+            "--host": "127.0.0.1",
+            "--port": port,
+            "--grpc-port": grpc_port,
+            "--snapshot": self._directory / "snapshot",
+        }
         self._launch(stack, "router", mounted | here)
         url = f"http://127.0.0.1:{port}"
         self.router = stack.enter_context(httpx.Client(base_url=url, timeout=30, trust_env=False))
