@@ -63,6 +63,8 @@ def finished(graph: onnx.ModelProto, model: Any, columns: InputColumns, sample: 
     _keep_booleans(graph, model)
     _name_values(graph, model, columns)
     _describe(graph, columns, sample)
+    # The converter lists them in the order of a set, which differs from process to process.
+    graph.opset_import.sort(key=lambda opset: opset.domain)
     return bytes(graph.SerializeToString(deterministic=True))
 
 
