@@ -18,7 +18,7 @@ from cluster.ports import free_ports, is_listening
 from cluster.processes import Process
 from cluster.scope import Scope
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _KUBECTL_SECONDS = 120.0
 _ADMIN = "admin"
 _CONTROLLER_MANAGER = "system:kube-controller-manager"

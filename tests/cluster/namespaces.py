@@ -24,7 +24,7 @@ POD_RANGE = "10.244.0.0/24"
 _HOST_INTERFACE = "tenantry0"
 _NODE_INTERFACE = "eth0"
 _PREFIX = "30"
-_SECONDS = 20.0
+_SECONDS = 60.0
 # What the kubelet would set for the whole machine. It leaves alone what is so already, thus it is shown
 # files that say so, and the machine stays as it is.
 _KERNEL_SETTINGS = {

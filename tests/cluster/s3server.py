@@ -13,7 +13,7 @@ from cluster.ports import LOOPBACK, free_ports, is_listening
 from cluster.processes import Process
 from cluster.scope import Scope
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _REGION = "us-east-1"
 
 

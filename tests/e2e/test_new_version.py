@@ -25,7 +25,7 @@ def test_a_new_version_under_load_fails_no_request_and_loads_nothing_cold(
         before = traffic.go_on(15)
         since = traffic.now
         installation.apply(*manifests)
-        wait_for(lambda: serve(installation, digests), 60, "every new version is what serves")
+        wait_for(lambda: serve(installation, digests), 120, "every new version is what serves")
         traffic.go_on(3)
         during = traffic.window(since)
         after = traffic.go_on(5)

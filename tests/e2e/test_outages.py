@@ -13,11 +13,11 @@ from integration.waiting import wait_for
 
 OUTAGE_SECONDS = float(os.environ.get("TENANTRY_OUTAGE_SECONDS", "30"))
 """How long a part is away; two minutes for those who have the time."""
-LOST_SECONDS = 120.0
+LOST_SECONDS = 180.0
 """Kubernetes gives up a node, and its pods' readiness, after about 50 s without word of its kubelet."""
 STAYS_LOST = 40.0
 """Longer than the operator leaves its share to a slot that has gone."""
-CONVERGE_SECONDS = 60.0
+CONVERGE_SECONDS = 120.0
 
 
 def test_without_the_api_server_predictions_go_on(installation: Installation, note: Note) -> None:
@@ -69,7 +69,11 @@ def test_an_operator_that_was_away_moves_nothing(installation: Installation, not
     with installation.traffic() as traffic:
         since = traffic.now
         scale_operator(installation, 0)
-        wait_for(lambda: not installation.items("pods", labelSelector=OPERATOR), 60, "the operator is gone")
+        wait_for(
+            lambda: not installation.items("pods", labelSelector=OPERATOR),
+            CONVERGE_SECONDS,
+            "the operator is gone",
+        )
         traffic.go_on(OUTAGE_SECONDS)
         scale_operator(installation, 1)
         settle(installation)

@@ -15,7 +15,7 @@ from e2e.rest import condition_of
 from integration.waiting import wait_for
 
 NAME = "refused"
-VERDICT_SECONDS = 60.0
+VERDICT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def test_a_bad_artifact_is_reported_in_words(
     line = installation.kubectl("get", "tenantmodel", model, "--no-headers")
     assert {"False", bad.reason} <= set(line.split())
     assert condition["message"] in " ".join(installation.kubectl("describe", "tm", model).split())
-    events = wait_for(lambda: events_about(installation, model, bad.reason), 20, "an event")
+    events = wait_for(lambda: events_about(installation, model, bad.reason), VERDICT_SECONDS, "an event")
     assert events == [condition["message"]]
     note(f"{line.strip()}  {condition['message']}")
 

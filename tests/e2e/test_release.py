@@ -44,7 +44,7 @@ def test_uninstalling_leaves_only_what_is_the_users(installation: Installation, 
     assert "helm uninstall" in installation.helm("status", RELEASE)
     try:
         installation.helm("uninstall", RELEASE, "--wait", "--timeout=5m")
-        wait_for(lambda: not left(installation), 60, "nothing of the release is left")
+        wait_for(lambda: not left(installation), BACK_SECONDS, "nothing of the release is left")
         assert len(installation.models()) == TENANTS
         pools = [pool["metadata"]["name"] for pool in installation.kube.items(f"{OWN}/predictorpools")]
         assert pools == [OWN_POOL["metadata"]["name"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from e2e.conftest import Note
 from e2e.installation import SLOTS, Installation
 from e2e.rest import settle
@@ -9,34 +11,36 @@ from e2e.traffic import Window
 from integration.waiting import wait_for
 
 SLACK = 1.1
-LEFT_SECONDS = 90.0
+STEADY_SECONDS = 5.0
+LEFT_SECONDS = 180.0
 """A leaving slot is drained before it goes."""
 
 
 def test_a_pool_that_grows_and_shrinks_fails_no_request_and_moves_only_what_must(
     installation: Installation, note: Note
 ) -> None:
-    first = installation.placement()
+    newcomer = f"default-{SLOTS}"
+    first = steady_placement(installation)
     with installation.traffic() as traffic:
         before = traffic.go_on(10)
         since, asked = traffic.now, loads(installation)
         scale(installation, SLOTS + 1)
+        wait_for(lambda: is_used(installation, newcomer), LEFT_SECONDS, "the newcomer has its share")
+        grown = steady_placement(installation)
         traffic.go_on(3)
         growing = traffic.window(since)
-        grown = installation.placement()
         note(f"before: {before.summary()}")
         note(figures(f"{SLOTS} to {SLOTS + 1}", growing, before, first, grown, loads(installation) - asked))
 
         since, asked = traffic.now, loads(installation)
         scale(installation, SLOTS)
+        shrunk = steady_placement(installation)
         traffic.go_on(3)
         shrinking = traffic.window(since)
-        shrunk = installation.placement()
         note(figures(f"back to {SLOTS}", shrinking, before, grown, shrunk, loads(installation) - asked))
     for window in (growing, shrinking):
         assert window.failures == []
         assert window.cold == []
-    newcomer = f"default-{SLOTS}"
     assert growing.slots[newcomer] > 0
     share = {model for model, slots in grown.items() if newcomer in slots}
     for old, new in ((first, grown), (grown, shrunk)):
@@ -51,6 +55,25 @@ def scale(installation: Installation, slots: int) -> None:
     installation.kubectl("scale", "predictorpool/default", f"--replicas={slots}")
     wait_for(lambda: len(installation.pods("predictor")) == slots, LEFT_SECONDS, f"{slots} predictors")
     settle(installation)
+
+
+def is_used(installation: Installation, slot: str) -> bool:
+    return any(slot in slots for slots in installation.placement().values())
+
+
+def steady_placement(installation: Installation) -> dict[str, frozenset[str]]:
+    """Once it has not changed for some seconds: models move as they are loaded where they shall be."""
+    seen, since = installation.placement(), time.monotonic()
+
+    def is_steady() -> bool:
+        nonlocal seen, since
+        now = installation.placement()
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() > since + STEADY_SECONDS
+
+    wait_for(is_steady, LEFT_SECONDS, "no model moves")
+    return seen
 
 
 def loads(installation: Installation) -> int:

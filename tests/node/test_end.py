@@ -17,7 +17,7 @@ from cluster.pauseimage import PAUSE_IMAGE
 
 UP = Path(__file__).parents[1] / "cluster" / "up.py"
 SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def node_with_a_pod() -> Iterator[subprocess.Popen[str]]:
             kubectl = [f"{path.split(':')[0]}/kubectl", f"--kubeconfig={kubeconfig}"]
             pod = ["run", "alone", f"--image={PAUSE_IMAGE}", "--command", "--", "/pause", "serve", ":4711"]
             subprocess.run([*kubectl, *pod], check=True)
-            wait = ["wait", "pod/alone", "--for=condition=Ready", "--timeout=60s"]
+            wait = ["wait", "pod/alone", "--for=condition=Ready", "--timeout=100s"]
             subprocess.run([*kubectl, *wait], check=True)
             yield process
         finally:

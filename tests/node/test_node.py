@@ -49,7 +49,7 @@ spec: {{type: NodePort, selector: {{app: web}}, ports: [{{name: http, port: 80, 
 """
 # Documentation addresses: nobody has them.
 NOWHERE = "http://198.51.100.1"
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def node() -> Iterator[Node]:
     """A node with a Service of two pods."""
     with Node() as node:
         node.kubectl("apply", "-f", "-", stdin=WEB)
-        node.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        node.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
         wait_for(lambda: names_behind(cluster_address(node)) == web_pods(node))
         yield node
 
@@ -152,7 +152,7 @@ class Hello(BaseHTTPRequestHandler):
 def test_image_that_was_not_loaded_is_missing_at_once(node: Node) -> None:
     node.kubectl("run", "stranger", "--image=tenantry/stranger:1")
     reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
-    node.kubectl("wait", "pod/stranger", f"--for={reason}=ErrImagePull", "--timeout=20s")
+    node.kubectl("wait", "pod/stranger", f"--for={reason}=ErrImagePull", "--timeout=100s")
     node.kubectl("delete", "pod", "stranger", "--now")
 
 
@@ -161,7 +161,7 @@ def test_loaded_image_takes_the_place_of_one_with_its_name(node: Node, tmp_path:
     for program in (programs.PAUSE, programs.COREDNS):
         node.load_image(write_program_image(require(program), name, tmp_path / "sample.tar"))
     node.kubectl("run", "sample", f"--image={name}", "--restart=Never", "--", "-version")
-    node.kubectl("wait", "pod/sample", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    node.kubectl("wait", "pod/sample", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=100s")
     assert "CoreDNS" in node.kubectl("logs", "sample")
 
 
@@ -181,7 +181,7 @@ def test_pods_run_on_while_the_kubelet_is_away(node: Node) -> None:
     assert names_behind(url) == pods
     node.start_kubelet()
     node.kubectl("scale", "deployment/web", "--replicas=3")
-    node.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    node.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
     assert started_containers(node) > containers
 
 
