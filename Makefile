@@ -9,7 +9,7 @@ COMPILE = $(UV) pip compile --generate-hashes --no-emit-index-url --no-header --
 UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test e2e unit programs check chart protocol wheel bench lock clean
+.PHONY: help venv run test e2e unit programs fuzz check chart protocol wheel bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/' | expand -t 15
@@ -36,6 +36,9 @@ unit: $(INSTALLED) ## Run the unit tests only: no cluster, under a minute or two
 
 programs: $(INSTALLED)
 	@$(PYTHON) tests/cluster/build.py
+
+fuzz: $(INSTALLED) ## Fuzz what reads bytes of strangers: TARGET=tables, default all; SECONDS=60 each
+	@$(PYTHON) scripts/fuzz.py --seconds $(or $(SECONDS),60) $(TARGET)
 
 check: $(INSTALLED) ## Lint, format, types, layers, lock, changelog, chart and protocol
 	$(VENV)/bin/ruff check . $(SCRIPTS)
@@ -72,5 +75,5 @@ $(VENV)/bin/uv: | $(INSTALLED)
 	$(PYTHON) -m pip install --quiet uv
 
 clean: ## Remove the virtual environment and what tools left behind
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

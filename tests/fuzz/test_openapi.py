@@ -17,6 +17,7 @@ from schemathesis.config import (
     ProjectsConfig,
     SchemathesisConfig,
 )
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from artifacts import graphs
@@ -64,20 +65,21 @@ def check_all(url: str, **known: Any) -> None:
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         check_operation(result.ok(), known)
 
 
 def check_operation(operation: Any, known: dict[str, Any]) -> None:
     @given(case=operation.as_strategy())
     @settings(max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    def conforms(case: schemathesis.Case) -> None:
+    def conforms(case: schemathesis.Case[Any]) -> None:
         for name, value in known.items():
             if name in (case.path_parameters or {}):
                 case.path_parameters[name] = value
         response = case.call()
         assert response.status_code != 500, response.text
         # A model that cannot be had is 503, which the description says.
-        excluded = [not_a_server_error]
+        excluded: list[Any] = [not_a_server_error]
         if case.media_type == "application/octet-stream" or case.path.endswith("load"):
             excluded.append(positive_data_acceptance)  # no schema tells all of binary tensors, or of names
         case.validate_response(response, excluded_checks=excluded)

@@ -125,7 +125,10 @@ def _open(data: bytes) -> OnnxModel:
     check_graph(data)
     session = _session(data)
     session._model_bytes = None  # kept for a change of providers: a whole file a model, for nothing
-    return OnnxModel(session)
+    try:
+        return OnnxModel(session)
+    except UnicodeDecodeError as error:
+        raise LoadError("LoadFailed", "A name or the metadata of the file is not UTF-8.") from error
 
 
 @functools.cache

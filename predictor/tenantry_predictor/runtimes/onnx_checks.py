@@ -103,7 +103,7 @@ class _Size:
 
 
 def _is_deep(node: Any) -> bool:
-    if not node.op_type.startswith("TreeEnsemble"):
+    if "TreeEnsemble" not in str(node.op_type):  # what is no UTF-8 comes as bytes
         return False
     ints = {attribute.name: attribute.ints for attribute in node.attribute}
     sides = [ints.get(f"nodes_{side}nodeids", ()) for side in ("true", "false")]
