@@ -39,7 +39,12 @@ def follow(
     work = place / "work"
     work.mkdir()
     with Up(place / "demo", "--allow", f"file://{work}/", *options) as up:
-        texts = {"http://127.0.0.1:8080": up.url, "/tmp/demo": str(up.directory.path), **(substitutes or {})}
+        texts = {
+            "127.0.0.1:8080": up.url.removeprefix("http://"),
+            "127.0.0.1:9000": up.told["grpc"],
+            "/tmp/demo": str(up.directory.path),
+            **(substitutes or {}),
+        }
         with Shell(work, {"TENANTRY_STATE": str(up.directory.path), **(environment or {})}) as shell:
             for step in steps(page):
                 if isinstance(step, File):

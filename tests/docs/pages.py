@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 _FENCE = re.compile(r"```(\w*)\s*")
-_MARK = re.compile(r"<!-- (file|not run): (.+) -->")
+_MARK = re.compile(r"<!-- (file|not run|needs): (.+) -->")
 _HERE_DOCUMENT = re.compile(r"<<-?\s*['\"]?(\w+)")
 
 
@@ -53,9 +55,18 @@ def _steps(lines: list[str]) -> Iterator[Step]:
         block = lines[number + 1 : end]
         if mark is not None and mark[0] == "file":
             yield File(mark[1], "\n".join(block) + "\n")
-        elif mark is None and fence[1] == "console":
+        elif fence[1] == "console" and (mark is None or _is_here(mark)):
             yield from _commands(block, number + 2)
         mark, number = None, end + 1
+
+
+def _is_here(mark: tuple[str, str]) -> bool:
+    """Whether the program that the commands need is; said aloud where it is not."""
+    kind, program = mark
+    if kind == "needs" and shutil.which(program) is None:
+        warnings.warn(f"not run: commands that need {program}, which is not installed", stacklevel=2)
+        return False
+    return kind == "needs"
 
 
 def _commands(block: list[str], first_line: int) -> Iterator[Command]:
