@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tenantry_core.artifacts import check_uri, substitute_user
+from tenantry_core.names import USER_PATTERN, is_user_id
 from tenantry_core.problems import Problem
 from tenantry_core.slices import Reference
 from tenantry_core.wire import LoadRequest
@@ -116,3 +121,20 @@ def test_the_probe_user_is_put_in_and_checked_again() -> None:
         bad = LoadRequest(Reference("s3://models/acme/{user_id}.onnx", "onnx"), "acme", probe_user=user)
         with pytest.raises((Problem, LoadError)):
             references.from_load("prod.acme", bad)
+
+
+@given(
+    st.from_regex(USER_PATTERN, fullmatch=True).filter(is_user_id),
+    st.sampled_from(
+        ["{user_id}.onnx", "{user_id}", "{user_id}/m.onnx", "a-{user_id}-b.onnx", "{user_id}/{user_id}.onnx"]
+    ),
+    st.sampled_from(["s3://models/acme/", "file:///models/acme/"]),
+)
+def test_whoever_the_user_is_their_artifact_is_below_the_allowed_prefix(
+    user: str, key: str, prefix: str
+) -> None:
+    template = prefix + key
+    check_uri(template, [prefix], namespace="models", tenant="acme")  # as the operator has
+    uri = substitute_user(template, user)
+    check_uri(uri, [prefix], namespace="models", tenant="acme")  # as the predictor does
+    assert os.path.normpath(uri.partition("://")[2]).startswith(prefix.partition("://")[2])
