@@ -123,7 +123,7 @@ def _opened(content: bytes) -> tuple[lightgbm.Booster, str]:
         cut = _END_OF_PARAMETERS not in text if _PARAMETERS in text else _END_OF_TREES not in text
         if cut or not text.startswith("tree\n"):
             raise BadArtifact("it is no LightGBM model, or it is truncated")
-        return lightgbm.Booster(params={"verbosity": -1, "num_threads": 1}, model_str=text), text
+        return lightgbm.Booster(model_str=text), text
     except (lightgbm.basic.LightGBMError, ValueError, LookupError) as error:
         raise BadArtifact(f"it is no LightGBM model, or it is damaged: {shortened(error)}") from error
 

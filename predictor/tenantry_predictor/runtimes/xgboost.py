@@ -150,12 +150,19 @@ def _categories(learner: dict[str, Any], features: int) -> list[list[Any]]:
 
 
 def _decoded(encoding: dict[str, Any]) -> list[Any]:
-    """Texts lie one after the other, with the places where they begin and end."""
+    """Texts lie one after the other, with the places where they begin and end.
+
+    XGBoost counts letters where it cuts bytes, so texts outside of ASCII are cut short. Raises BadArtifact.
+    """
     if "offsets" not in encoding:
         return list(encoding["values"])
-    text = bytes(value % 256 for value in encoding["values"])
-    places = encoding["offsets"]
-    return [text[begin:end].decode() for begin, end in pairwise(places)]
+    try:
+        text = bytes(encoding["values"]).decode("ascii")
+    except ValueError as error:
+        raise BadArtifact(
+            "it has categories outside of ASCII, which XGBoost cuts short; train with numbers for them"
+        ) from error
+    return [text[begin:end] for begin, end in pairwise(encoding["offsets"])]
 
 
 def _coded(rows: Array, categories: Sequence[list[Any]]) -> Array:
