@@ -53,6 +53,8 @@ CLIENTS = 32
 """Requests under way while objects are created."""
 TRIES = 10
 """Changes made one after the other, for their median."""
+EVERY = 0.5
+"""Seconds between changes that are made while everything else is placed."""
 QUIET = 10.0
 """Seconds for which is watched whether an operator keeps still."""
 PATIENCE = 1800.0
@@ -63,6 +65,7 @@ Figure = tuple[str, Any]
 _INSIDE = "TENANTRY_SCALE_INSIDE"
 _MODELS = f"{OWN}/namespaces/default/tenantmodels"
 _SLICES = f"{OWN}/namespaces/{NAMESPACE}/placementslices"
+_STATUSES = "PATCH tenantmodels/status"
 _REQUESTS = re.compile(
     r'^apiserver_request_total\{.*group="tenantry\.dev",resource="(\w+)",'
     r'.*subresource="(\w*)",verb="(\w+)",.*\} (\S+)$',
@@ -81,7 +84,7 @@ def main() -> None:
     figures: dict[str, Any] = {}
     try:
         with ControlPlane(fake_nodes=1) as plane, Installation(plane, arguments.slots) as installation:
-            for name, figure in measure(installation, arguments.models):
+            for name, figure in measure(installation, arguments.models, arguments.statuses):
                 figures[name] = figure
                 print(f"{name:68}{figure:>14}", flush=True)
     except (StartError, AssertionError) as error:
@@ -97,6 +100,13 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--models", type=int, default=10_000, help="TenantModels (default: %(default)s)")
     parser.add_argument("--slots", type=int, default=100, help="of the pool (default: %(default)s)")
+    parser.add_argument(
+        "--statuses",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="go on after this time even if statuses still wait to be written (default: %(default)g)",
+    )
     parser.add_argument("--out", type=Path, help="write the figures to this file, as JSON")
     return parser.parse_args()
 
@@ -190,16 +200,15 @@ class Installation:
             found[f"{verb} {resource}{'/' * bool(subresource)}{subresource}"] += int(float(count))
         return found
 
-    def wait_statuses(self) -> None:
-        """Until no status waits to be written any more."""
-
-        def settled() -> bool:
+    def wait_statuses(self, seconds: float) -> bool:
+        """Until no status waits to be written any more, or for so long; whether none does."""
+        deadline = time.monotonic() + seconds
+        settled = 0
+        while settled < 3 and time.monotonic() < deadline:
             metrics = self.metrics(self.operator_port)
-            return metrics.get('tenantry_operator_waiting{queue="statuses"}') == 0
-
-        for _ in range(3):
-            wait_for(settled, PATIENCE, "no status waits")
+            settled = settled + 1 if metrics.get('tenantry_operator_waiting{queue="statuses"}') == 0 else 0
             time.sleep(1)
+        return settled == 3
 
 
 def model(name: str) -> dict[str, Any]:
@@ -285,7 +294,7 @@ class SliceWatch:
 # What is measured
 
 
-def measure(installation: Installation, count: int) -> Iterator[Figure]:
+def measure(installation: Installation, count: int, patience: float) -> Iterator[Figure]:
     """All figures, in the order in which they are found."""
     with installation.operator():
         ready = f"{OWN}/predictorpools/default"
@@ -304,9 +313,12 @@ def measure(installation: Installation, count: int) -> Iterator[Figure]:
         yield from first_placement(installation, watch, count, began)
         yield from costs(installation, operator, "all routed")
         yield from changes(installation, "afterwards")
-        installation.wait_statuses()
-        yield "all statuses written, s after the start", _seconds(began)
-        yield from costs(installation, operator, "all statuses written")
+        since, told = time.monotonic(), installation.requests()[_STATUSES]
+        if installation.wait_statuses(patience):
+            yield "all statuses written, s after the start", _seconds(began)
+        told = installation.requests()[_STATUSES] - told
+        yield "statuses written a second", round(told / (time.monotonic() - since))
+        yield from costs(installation, operator, "statuses written")
         used = cpu_seconds(operator)
         time.sleep(QUIET)
         yield "operator at rest, % of a core", round(100 * (cpu_seconds(operator) - used) / QUIET, 1)
@@ -320,8 +332,8 @@ def first_placement(
 ) -> Iterator[Figure]:
     """From the operator's start until everything is routed, with single changes meanwhile."""
     done = threading.Event()
-    meanwhile: list[float] = []
-    changing = threading.Thread(target=_change_meanwhile, args=(installation, done, meanwhile))
+    meanwhile = Meanwhile(installation, watch)
+    changing = threading.Thread(target=meanwhile.run, args=(done,))
     changing.start()
     placed = routed = 0.0
     try:
@@ -335,15 +347,50 @@ def first_placement(
     finally:
         done.set()
         changing.join()
-    yield "all in slices, s after the operator's start", placed
+    yield "first slice written, s after the operator's start", round(meanwhile.first - began, 1)
+    yield "all in slices, s", placed
     yield "all in the router's table, s", routed
-    yield f"one change meanwhile, s (median of {len(meanwhile)})", round(statistics.median(meanwhile), 2)
-    yield "one change meanwhile, s (longest)", round(max(meanwhile), 2)
+    for when, seconds in (("the operator starts", meanwhile.early), ("all are placed", meanwhile.seconds)):
+        if seconds:
+            number = len(seconds)
+            yield f"one change while {when}, s (median of {number})", round(statistics.median(seconds), 2)
+            yield f"one change while {when}, s (longest)", round(max(seconds), 2)
 
 
-def _change_meanwhile(installation: Installation, done: threading.Event, seconds: list[float]) -> None:
-    while not done.wait(1.0) or not seconds:
-        seconds.append(_one_change(installation, f"meanwhile-{len(seconds)}"))
+class Meanwhile:
+    """One model more every now and then, whether or not the one before it has taken effect."""
+
+    def __init__(self, installation: Installation, watch: SliceWatch) -> None:
+        self._installation = installation
+        self._watch = watch
+        self.first = 0.0
+        """When the first slice was there."""
+        self.early: list[float] = []
+        """Seconds from each change to its effect, of those that were made before that."""
+        self.seconds: list[float] = []
+        """The same of those that were made after it."""
+
+    def run(self, done: threading.Event) -> None:
+        waiting: dict[str, float] = {}
+        made = 0
+        while waiting or not done.is_set():
+            began = time.monotonic()
+            if not self.first and self._watch.placement():
+                self.first = began
+            if not done.is_set():
+                name = f"meanwhile-{made}"
+                made += 1
+                self._installation.kube.create(_MODELS, model(name))
+                waiting[name] = began
+            while time.monotonic() < began + EVERY:
+                for name in list(waiting):
+                    if self._installation.knows(name):
+                        self._note(waiting.pop(name))
+                time.sleep(0.05)
+
+    def _note(self, began: float) -> None:
+        early = not self.first or began < self.first
+        (self.early if early else self.seconds).append(time.monotonic() - began)
 
 
 def changes(installation: Installation, when: str) -> Iterator[Figure]:
@@ -389,7 +436,7 @@ def restart(installation: Installation, watch: SliceWatch) -> Iterator[Figure]:
         time.sleep(QUIET)
         yield "restart: slices written", watch.writes - writes
         asked = installation.requests() - before
-        yield "restart: statuses written", asked["PATCH tenantmodels/status"]
+        yield "restart: statuses written", asked[_STATUSES]
         yield "restart: operator, CPU s", round(cpu_seconds(operator), 1)
         yield from lost_slot(installation, watch)
 

@@ -81,7 +81,7 @@ class KubernetesActuator:
             else:
                 metadata["resourceVersion"] = str(version)
                 written = await self._api.replace(self._slices_path(name), manifest)
-            self._written_slices[name] = int(written["metadata"]["resourceVersion"])
+            self._written_slices[name] = written
 
     async def delete_slice(self, name: str) -> None:
         version = self._slice_version(name)
@@ -224,12 +224,12 @@ class KubernetesActuator:
 def _complete(value: Wire) -> dict[str, Any]:
     """For a merge patch: what has no value is null, or the old value would stay."""
     content = msgspec.to_builtins(value)
-    for field in msgspec.structs.fields(value):
-        member = getattr(value, field.name)
+    for name, encoded in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+        member = getattr(value, name)
         if isinstance(member, Wire):
-            content[field.encode_name] = _complete(member)
+            content[encoded] = _complete(member)
         else:
-            content.setdefault(field.encode_name, None)
+            content.setdefault(encoded, None)
     return dict(content)
 
 

@@ -46,6 +46,14 @@ class _Status(msgspec.Struct):
     details: _Details = _Details()
 
 
+class _Metadata(msgspec.Struct):
+    resource_version: str = msgspec.field(name="resourceVersion")
+
+
+class _Written(msgspec.Struct):
+    metadata: _Metadata
+
+
 class Api:
     """A thin layer over the generated client, which knows credentials and connections.
 
@@ -61,12 +69,13 @@ class Api:
     async def get(self, path: str, **params: str) -> Any:
         return msgspec.json.decode(await self.send("GET", path, params=params))
 
-    async def create(self, path: str, manifest: Mapping[str, Any]) -> Any:
-        return msgspec.json.decode(await self.send("POST", path, manifest))
+    async def create(self, path: str, manifest: Mapping[str, Any]) -> int:
+        """Gives the resourceVersion that was written."""
+        return _version(await self.send("POST", path, manifest))
 
-    async def replace(self, path: str, manifest: Mapping[str, Any]) -> Any:
-        """With a resourceVersion in it: only over that version."""
-        return msgspec.json.decode(await self.send("PUT", path, manifest))
+    async def replace(self, path: str, manifest: Mapping[str, Any]) -> int:
+        """With a resourceVersion in it: only over that version. Gives the one that was written."""
+        return _version(await self.send("PUT", path, manifest))
 
     async def merge(self, path: str, patch: Mapping[str, Any]) -> Any:
         """JSON merge patch (RFC 7396): null removes."""
@@ -94,21 +103,25 @@ class Api:
     ) -> bytes:
         """The body of a good answer. Raises Unreachable and Refused."""
         try:
-            request = await self.client.param_serialize(
+            # Without the body: searching that for the client's models takes longer than sending it.
+            _, url, headers, *_ = await self.client.param_serialize(
                 method,
                 path,
                 query_params=list((params or {}).items()),
                 header_params={"Accept": accept, "Content-Type": content_type},
-                body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self.client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = await self.client.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
             content: bytes = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(str(error) or type(error).__name__) from error
         if response.status >= 400:
             raise _refused(response.status, content)
         return content
+
+
+def _version(content: bytes) -> int:
+    return int(msgspec.json.decode(content, type=_Written).metadata.resource_version)
 
 
 def _refused(code: int, content: bytes) -> Refused:

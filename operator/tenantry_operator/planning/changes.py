@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import compress
+from operator import is_not
 
 from tenantry_core.resources import TenantModel
 from tenantry_operator.planning.world import CheckResult
@@ -42,7 +44,7 @@ def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str
     """Keys whose values are other objects than before, those that are gone too."""
     if old is new:
         return []
-    differing = [key for key, value in new.items() if old.get(key) is not value]
+    differing = list(compress(new, map(is_not, new.values(), map(old.get, new))))
     added = sum(key not in old for key in differing)
     if len(old) + added > len(new):
         differing += [key for key in old if key not in new]

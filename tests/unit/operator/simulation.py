@@ -205,7 +205,7 @@ class Simulation:
         for instance in decided.warm:
             self._turn_ready(instance)
         for key, status in decided.statuses.items():
-            if key in self.models:
+            if key in self.models and key not in decided.unwritten:
                 self.state.wrote_status(self.models[key], status)
                 self.models[key] = msgspec.structs.replace(self.models[key], status=status)
             yield

@@ -27,7 +27,7 @@ def test_a_pinned_model_is_routed_at_once_and_verified_in_the_background(sim: Si
     sim.apply("acme", URI, sha256=digest("one"))
     decided = sim.step()
     assert sim.routed("acme")[0] == digest("one")
-    assert sim.ready("acme") == ("Unknown", "Verifying")
+    assert [c.reason for c in decided.statuses["ns.acme"].conditions] == ["Verifying", "Verifying"]
     assert [(check.verify, check.pinned) for check in decided.checks] == [(True, False)]
     sim.settle()
     assert sim.ready("acme") == ("True", "Probed")
@@ -246,6 +246,7 @@ def test_other_fields_change_what_is_routed_without_a_new_check(sim: Simulation)
     assert not decided.checks
     assert sim.entries["ns.acme"].traffic.timeout_milliseconds == 250
     assert sim.entries["ns.acme"].revision > revision
+    sim.step()
     assert sim.ready("acme") == ("True", "Probed")
     assert sim.status("acme").conditions[0].observed_generation == 2
     assert len(sim.loaded) == loads
