@@ -26,8 +26,8 @@ from integration.router.processes import ServerProcess, address, entry, start_ro
 from tenantry_core.slices import Reference, Target
 
 SLOT = "default-0"
-EXAMPLES = 8
-"""A route. With all phases and both servers it takes some ten seconds."""
+EXAMPLES = 5
+"""For each route."""
 
 
 @pytest.fixture(scope="module")
