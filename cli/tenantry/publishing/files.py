@@ -83,7 +83,9 @@ def _read_skops(path: Path) -> Any:
 
 def read_xgboost(path: Path, *, wrapper: str = "") -> Any:
     """A Booster, or the class of `xgboost` named `wrapper`."""
-    content = path.read_bytes()  # XGBoost aborts on some files that it cannot open
+    content = path.read_bytes()
+    if not content.startswith(b"{"):  # XGBoost ends the process over what is neither JSON nor UBJSON
+        raise PublishError(f"{path} is no XGBoost model: it is neither JSON nor UBJSON")
     xgboost = _library("xgboost")
     try:
         model = getattr(xgboost, wrapper or "Booster")()

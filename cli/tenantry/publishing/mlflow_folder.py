@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tenantry.publishing.errors import PublishError
 from tenantry.publishing.files import Source, read_lightgbm, read_xgboost, unpickled
 
 MODEL_FILE = "MLmodel"
+_DAMAGED = (zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError)
+"""What skops raises for files that it did not write, or that are cut off."""
 
 
 def read_folder(folder: Path) -> Source:
@@ -88,12 +91,19 @@ def _saved_object(path: Path) -> Any:
     if path.suffix != ".skops":
         return unpickled(path)
     content = path.read_bytes()
-    return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+    try:
+        return skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+    except _DAMAGED as error:
+        raise PublishError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _example(folder: Path, described: Mapping[str, Any]) -> pd.DataFrame | None:
     saved = described.get("saved_input_example_info") or {}
     if saved.get("type") != "dataframe":
         return None
-    content = json.loads((folder / str(saved["artifact_path"])).read_text())
-    return pd.DataFrame(content["data"], columns=[str(name) for name in content["columns"]])
+    path = folder / str(saved.get("artifact_path"))
+    try:
+        content = json.loads(path.read_text())
+        return pd.DataFrame(content["data"], columns=[str(name) for name in content["columns"]])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PublishError(f"the input example cannot be read from {path}: {error}") from error
