@@ -23,9 +23,12 @@ Open = Callable[[str, Path], LoadedModel]
 _FETCHES = 64
 _FETCHES_PER_PLACE = 32
 _FETCHES_PER_TENANT = 2
+_LOOKS_PER_TENANT = 8
+"""Looks at tags, which cost a store next to nothing: thousands of users' artifacts may be due at a time."""
 _OPENS = 2
 """At a time, of one format: opening is work for the processor, and a slot has one."""
 _DISK = "disk"
+_TAG = "tag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,10 @@ class ArtifactLoader:
 
     async def tag(self, source: Source) -> str:
         """The store's tag of what is there now. Raises LoadError."""
-        store, lanes = self._store(source)
-        return await lanes.run(source.tenant, lambda: _tag(store, source), place=_place(source))
+        store, _ = self._store(source)
+        place = _place(source)
+        lanes = self._lanes_of(place.partition(":")[0], _TAG, _FETCHES, _LOOKS_PER_TENANT, _FETCHES_PER_PLACE)
+        return await lanes.run(source.tenant, lambda: _tag(store, source), place=place)
 
     def close(self) -> None:
         for lanes in self._lanes.values():

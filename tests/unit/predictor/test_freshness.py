@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,18 @@ from tenantry_predictor.errors import ArtifactNotFound, LoadError, StorageUnavai
 from tenantry_predictor.repositories import freshness
 from tenantry_predictor.repositories.base import Source
 from tenantry_predictor.repositories.freshness import REFRESH_SECONDS
-from unit.predictor.stores import Bench, run, until
+from tenantry_predictor.runtimes import onnx
+from tenantry_predictor.runtimes.base import LoadedModel
+from unit.predictor.stores import DEADLINE, Bench, run, until
 
 OLD, NEW = graphs.linear([1]), graphs.linear([2])
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy this machine is, a store that answers counts as answering in time."""
+    monkeypatch.setattr(freshness, "_PATIENCE", DEADLINE)
+    monkeypatch.setattr(freshness, "_CHECK_SECONDS", DEADLINE)
 
 
 @pytest.fixture
@@ -191,6 +201,36 @@ def test_questions_at_a_time_are_bounded_and_whoever_is_not_asked_about_is_serve
         assert await asyncio.gather(*(served(bench, user) for user in users)) == [OLD] * 20
         assert len(asyncio.all_tasks()) < 10
         bench.store.hung["acme"].set()
+
+    run(scenario)
+
+
+def test_looks_at_artifacts_do_not_queue_behind_loads_of_the_same_tenant(tmp_path: Path) -> None:
+    gate = threading.Event()
+    opened: list[str] = []
+
+    def open_model(_: str, path: Path) -> LoadedModel:
+        opened.append(path.name)
+        if len(opened) > 1:
+            gate.wait(DEADLINE)
+        return onnx.load(path)
+
+    bench = Bench(tmp_path / "cache", open_model=open_model)
+    known = bench.source("users/42.onnx", OLD, pinned=False)
+    slow = [bench.source(f"users/{n}.onnx", graphs.linear([n]), pinned=False) for n in range(10)]
+
+    async def scenario() -> None:
+        await served(bench, known)
+        loads = [asyncio.create_task(bench.cache.acquire(source)) for source in slow]
+        await until(lambda: len(opened) > 2)
+        for _ in range(3):
+            bench.clock.now += REFRESH_SECONDS
+            assert await served(bench, known) == OLD
+        assert bench.store.tags == [known.uri] * 3
+        assert not any(load.done() for load in loads)
+        gate.set()
+        await asyncio.gather(*loads)
+        bench.cache.close()
 
     run(scenario)
 
