@@ -18,7 +18,9 @@ from tenantry_operator.reconciling import metrics
 from tenantry_operator.reconciling.slot_client import SlotClient
 
 AT_A_TIME = 4
-"""Loads asked of one instance at once; it loads a few at a time itself."""
+"""Loads asked at once of an instance that warms up; it loads a few at a time itself."""
+BESIDE_REQUESTS = 2
+"""The same of one that serves: loads and predictions share a core."""
 KEPT = 600.0
 """Seconds for which answers for an earlier spec, or of an instance that is gone, are remembered."""
 SWEEP_INTERVAL = 30.0
@@ -117,7 +119,7 @@ class LoadRunner:
         """One that did not answer is tried with a single load once its time has come."""
         until = self._silent_until.get(instance)
         if until is None:
-            return AT_A_TIME
+            return BESIDE_REQUESTS if self._instances[instance].ready else AT_A_TIME
         return 1 if until <= self._clock() else 0
 
     async def _run(self, check: Check, instance: Instance) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from tenantry_core.slices import Reference
 from tenantry_core.wire import LoadReport
 from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, Instance
-from tenantry_operator.reconciling.load_runner import AT_A_TIME, SILENCE, LoadRunner
+from tenantry_operator.reconciling.load_runner import BESIDE_REQUESTS, SILENCE, LoadRunner
 from tenantry_operator.reconciling.slot_client import SlotClient
 from unit.operator.running import run, until
 
@@ -43,7 +43,7 @@ async def test_an_instance_that_does_not_answer_is_tried_with_one_load_at_growin
     for _ in range(8):
         runner.offer(CHECKS, {"one": INSTANCE})
         await until(lambda: not runner.pending)
-        assert client.asked - asked == (AT_A_TIME if asked == 0 else 1)
+        assert client.asked - asked == (BESIDE_REQUESTS if asked == 0 else 1)
         asked = client.asked
         runner.offer(CHECKS, {"one": INSTANCE})
         assert not runner.pending, "it is left alone"
