@@ -11,7 +11,7 @@ from integration.predictor.processes import PredictorProcess, model, problem
 
 CACHE_BYTES = 64 << 20
 ROOM_BYTES = 2 * CACHE_BYTES + (1 << 30)
-"""What docs/security.md promises."""
+"""What docs/untrusted.md promises."""
 
 Ask = Callable[[str, bytes], dict[str, str]]
 
