@@ -1,11 +1,13 @@
 """Builds the wheel and uses it as a stranger would: in fresh environments, outside the clone.
 
 The base install must say which extra the command needs. With [all], `tenantry up` must serve a model that
-`tenantry publish` made, by the definitions that travel in the wheel. Versions are those of the lock.
+`tenantry publish` made, by the definitions that travel in the wheel, also to a client installed with no more
+than [client]. Versions are those of the lock.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,6 +26,17 @@ from sklearn.linear_model import LinearRegression
 rows = pd.DataFrame({"visits": [1.0, 2.0, 3.0], "spend": [10.0, 5.0, 7.0]})
 joblib.dump(LinearRegression().fit(rows, 2 * rows["visits"] + rows["spend"]), "acme.joblib")
 rows.to_csv("rows.csv", index=False)
+"""
+
+ASK = """
+import sys
+import pandas as pd, tenantry
+with tenantry.Client(sys.argv[1]) as client:
+    print(client.predict("acme", pd.read_csv("rows.csv")).round(3).tolist())
+try:
+    tenantry.publish
+except ModuleNotFoundError as error:
+    assert "pip install 'tenantry[all]'" in str(error), error
 """
 
 
@@ -48,6 +61,7 @@ def _check_base(place: Path, wheel: Path, constraints: Path) -> None:
 
 def _check_all(place: Path, wheel: Path, constraints: Path) -> None:
     programs = _install(place / "all", f"{wheel}[all]", constraints)
+    client = _install(place / "client", f"{wheel}[client]", constraints)
     work = place / "work"
     work.mkdir()
     state = str(work / "state")
@@ -65,10 +79,13 @@ def _check_all(place: Path, wheel: Path, constraints: Path) -> None:
             publish = ["publish", "acme.joblib", "--tenant", "acme", "--sample", "rows.csv", "--apply"]
             _call([tenantry, *publish, "--state", state], work)
             answer = _predicted([tenantry, "predict", "acme", "-f", "rows.csv", "--state", state], work)
+            url = json.loads(Path(state, "up.json").read_bytes())["url"]
+            told = _predicted([str(client / "python"), "-c", ASK, url], work)
         finally:
             up.terminate()
-    if [round(value, 3) for value in answer] != [12.0, 9.0, 13.0]:
-        sys.exit(f"wrong predictions: {answer}")
+    for values in (answer, told):
+        if [round(value, 3) for value in values] != [12.0, 9.0, 13.0]:
+            sys.exit(f"wrong predictions: {values}")
 
 
 def _wait_until_up(up: subprocess.Popen[str]) -> None:

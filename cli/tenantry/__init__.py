@@ -45,4 +45,10 @@ _PLACES = {
 def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    try:
+        return getattr(import_module(_PLACES[name]), name)
+    except ModuleNotFoundError as error:
+        extra = "client" if _PLACES[name].startswith("tenantry.client.") else "all"
+        raise ModuleNotFoundError(
+            f"tenantry.{name} needs {error.name}: pip install 'tenantry[{extra}]'", name=error.name
+        ) from error
