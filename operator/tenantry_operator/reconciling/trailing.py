@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
@@ -55,6 +56,7 @@ class TrailingWriter(Generic[K]):
         while True:
             metrics.WAITING.labels("statuses").set(len(self._due))
             metrics.WAITING.labels("events").set(len(self._events))
+            began = time.monotonic()
             name = next((name for name in self._due if name not in self._writing), None)
             if name is not None:
                 del self._due[name]
@@ -65,7 +67,7 @@ class TrailingWriter(Generic[K]):
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            await asyncio.sleep(AT_A_TIME / RATE)
+            await asyncio.sleep(max(0.0, began + AT_A_TIME / RATE - time.monotonic()))
 
     async def _write_status(self, name: K) -> None:
         self._writing.add(name)
