@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, TENANTS, Installation
+from tenantry import Client
 
 ASK = """
 import sys, urllib.request
@@ -23,17 +26,14 @@ def test_every_tenant_is_answered_as_its_model_in_memory_answers(installation: I
     assert len(window.slots) == 3
 
 
-def test_the_node_port_leads_to_the_routers(installation: Installation) -> None:
+def test_a_client_reaches_the_routers_by_the_nodes_port(installation: Installation) -> None:
     service = installation.kube.get(f"/api/v1/namespaces/{NAMESPACE}/services/tenantry-router")
     tenant = installation.tenants[0]
     port = service["spec"]["ports"][0]["nodePort"]
-    answer = installation.http.post(
-        f"http://{installation.node.address}:{port}/predict/{tenant.name}",
-        content=tenant.body,
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code == 200
-    assert tenant.is_right(answer.content)
+    with Client(f"http://{installation.node.address}:{port}") as client:
+        prediction = client.prediction(tenant.name, tenant.trained.rows.head(1))
+    assert tenant.is_right(json.dumps(prediction.values.tolist()).encode())
+    assert prediction.route.model == f"default.{tenant.name}"
 
 
 @pytest.mark.parametrize("way", ["name", "address"])
