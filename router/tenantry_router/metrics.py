@@ -59,6 +59,7 @@ SNAPSHOT_AGE = LocalGauge(
 
 _by_status: dict[int, Value] = {status: REQUESTS.labels(str(status)) for status in (200, 502, 503, 504)}
 """These are there from the start: Prometheus takes no notice of a counter's first value."""
+USERS_FOUND, USERS_UNKNOWN, USERS_FAILED = map(USER_LOOK_UPS.labels, ("found", "unknown", "failed"))
 
 
 def count_request(status: int) -> None:

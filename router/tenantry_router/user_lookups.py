@@ -111,7 +111,7 @@ class UserLookUps:
         return tenant, users[:_PER_QUERY]
 
     def _tell(self, key: UserKey, row: Row) -> None:
-        metrics.USER_LOOK_UPS.labels("unknown" if row.model is None else "found").inc()
+        (metrics.USERS_UNKNOWN if row.model is None else metrics.USERS_FOUND).inc()
         self._answered(key, row)
         self._asked.pop(key).set_result(row)
 
@@ -123,7 +123,7 @@ class UserLookUps:
         self._again = self._clock() + _PAUSE_SECONDS
         asked += [(tenant, user) for tenant, users in self._waiting.items() for user in users]
         self._waiting.clear()
-        metrics.USER_LOOK_UPS.labels("failed").inc(len(asked))
+        metrics.USERS_FAILED.inc(len(asked))
         for key in asked:
             self._asked.pop(key).set_exception(UsersUnavailable(str(error)))
 

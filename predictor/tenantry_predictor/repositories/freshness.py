@@ -32,6 +32,7 @@ _CHECKS = Counter(
     "Looks at an artifact of one user: unchanged, changed, gone, or failed (it serves on as it is).",
     ("outcome",),
 )
+_UNCHANGED, _CHANGED, _GONE, _FAILED = map(_CHECKS.labels, ("unchanged", "changed", "gone", "failed"))
 
 
 @dataclass(slots=True)
@@ -131,12 +132,12 @@ class Freshness:
         except ArtifactNotFound as error:
             self._versions.pop(source, None)
             self._cache.forget(source, version.key, error)
-            _CHECKS.labels("gone").inc()
+            _GONE.inc()
         except (LoadError, TimeoutError):
             self._put_off(version)
-            _CHECKS.labels("failed").inc()
+            _FAILED.inc()
         else:
-            _CHECKS.labels("unchanged" if tag == version.tag else "changed").inc()
+            (_UNCHANGED if tag == version.tag else _CHANGED).inc()
 
     def _put_off(self, version: _Version) -> None:
         version.due = version.until = self._clock() + _PAUSE_SECONDS
