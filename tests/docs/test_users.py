@@ -1,4 +1,4 @@
-"""Who follows `docs/users.md` has users with the models that they were given, and with models of their own."""
+"""Who follows `docs/users.md` has users with the models they were given, and with models of their own."""
 
 from __future__ import annotations
 
