@@ -14,11 +14,17 @@ from integration.router.processes import entry
 from integration.users.worlds import Database, Manifests, World
 from tenantry_core.names import is_user_id
 from tenantry_core.slices import Users
+from tenantry_router import users_database
 
 Scenario = Callable[[World], Coroutine[Any, Any, None]]
 Run = Callable[[Scenario], None]
 
 _SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def time_for_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users_database, "_SECONDS", 20.0)
 
 
 @pytest.fixture(params=["manifests", "sqlite", "postgres"])
