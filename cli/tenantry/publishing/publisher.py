@@ -79,11 +79,11 @@ def publish(
     """
     if not is_tenant(tenant):
         raise PublishError(f"{tenant!r} is no tenant: use up to 63 letters, digits and . _ ~ @ -")
-    figures = _figures(metrics or {})
+    prefix, figures = _prefix(to), _figures(metrics or {})  # conversion takes seconds: what is wrong first
     source = read_source(Path(model)) if isinstance(model, str | PathLike) else Source(model)
     artifact = encode(source, _table(sample))
     digest = hashlib.sha256(artifact.content).hexdigest()
-    base = f"{_prefix(to)}{tenant}/{digest}"
+    base = f"{prefix}{tenant}/{digest}"
     published = Published(
         tenant,
         f"{base}{artifact.suffix}",

@@ -79,6 +79,17 @@ def test_a_card_that_is_none_is_written_anew(tmp_path: Path, content: bytes) -> 
     assert card_of(result)["sha256"] == result.sha256
 
 
+def test_a_card_that_cannot_be_written_is_told_and_the_artifact_is_there(tmp_path: Path) -> None:
+    result = published(tmp_path)
+    path_of(result.card_uri).unlink()
+    path_of(result.card_uri).mkdir()
+    with pytest.raises(PublishError, match=r"\.card\.json cannot be written"):
+        published(tmp_path)
+    path_of(result.card_uri).rmdir()
+    assert published(tmp_path) == result
+    assert card_of(result)["sha256"] == result.sha256
+
+
 def test_an_artifact_that_was_damaged_in_place_is_whole_again(tmp_path: Path) -> None:
     result = published(tmp_path)
     content = path_of(result.uri).read_bytes()
