@@ -26,7 +26,7 @@ from integration.waiting import wait_for
 NAMESPACE = "tenantry"
 """The release's; models live in `default`."""
 BUCKET = "models"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 def own_address() -> str:

@@ -16,7 +16,7 @@ from integration import artifacts
 from integration.waiting import wait_for
 from tenantry_operator.local.directory import StateDirectory
 
-UP_SECONDS = 60.0
+UP_SECONDS = 120.0
 
 
 class Up:

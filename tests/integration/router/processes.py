@@ -22,7 +22,7 @@ http = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), verify=Fal
 """A new connection for every request. (`httpx.get` would read all certificates of the machine as well.)"""
 
 _UPSTREAM = Path(__file__).with_name("upstream.py")
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
