@@ -64,9 +64,13 @@ def functions(levels: int) -> bytes:
     return _model([helper.make_node(f"F{levels - 1}", ["input"], ["variable"], domain="own")], functions=made)
 
 
-def deep_tree(depth: int) -> bytes:
-    """A decision tree that is a chain of splits: the even nodes split, the odd ones are leaves."""
+def deep_tree(depth: int, *, first_id: int = 0, step: int = 1) -> bytes:
+    """A decision tree that is a chain of splits: the even nodes split, the odd ones are leaves.
+
+    `first_id` is the root's, and each node's is `step` more than that of the one before.
+    """
     count = 2 * depth + 1
+    ids = [first_id + step * number for number in range(count)]
     inner = [number % 2 == 0 and number < count - 1 for number in range(count)]
     node = helper.make_node(
         "TreeEnsembleRegressor",
@@ -75,16 +79,16 @@ def deep_tree(depth: int) -> bytes:
         domain="ai.onnx.ml",
         n_targets=1,
         nodes_treeids=[0] * count,
-        nodes_nodeids=list(range(count)),
+        nodes_nodeids=ids,
         nodes_featureids=[0] * count,
         nodes_modes=["BRANCH_LT" if split else "LEAF" for split in inner],
         nodes_values=[0.5] * count,
-        nodes_truenodeids=[number + 1 if split else 0 for number, split in enumerate(inner)],
-        nodes_falsenodeids=[number + 2 if split else 0 for number, split in enumerate(inner)],
+        nodes_truenodeids=[ids[number + 1] if split else 0 for number, split in enumerate(inner)],
+        nodes_falsenodeids=[ids[number + 2] if split else 0 for number, split in enumerate(inner)],
         nodes_hitrates=[1.0] * count,
         nodes_missing_value_tracks_true=[0] * count,
         target_treeids=[0],
-        target_nodeids=[count - 1],
+        target_nodeids=[ids[-1]],
         target_ids=[0],
         target_weights=[1.0],
     )

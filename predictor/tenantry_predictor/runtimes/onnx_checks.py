@@ -7,7 +7,7 @@ tree recursively: a chain of a hundred thousand splits ends its process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,10 @@ MAX_NODES = 20_000
 MAX_TREE_DEPTH = 1_000
 """Splits. A tenth of what a thread's usual stack takes."""
 
+_PIECE = 10_000
+
 _Ints = npt.NDArray[np.int64]
+_NONE: _Ints = np.empty(0, np.int64)
 
 
 def check_graph(data: bytes) -> None:
@@ -112,34 +115,58 @@ def _is_deep(node: Any) -> bool:
     if "tree_roots" in ints:
         leafs = [_array(ints.get(f"nodes_{side}leafs", ())) for side in ("true", "false")]
         return _goes_deep([_inner(_array(to), leaf == 0) for to, leaf in zip(sides, leafs, strict=True)])
-    ids = _Ids(_array(ints.get("nodes_treeids", ())), _array(ints.get("nodes_nodeids", ())))
-    if ids.largest_tree <= 2 * MAX_TREE_DEPTH:
+    trees, ids = _array(ints.get("nodes_treeids", ())), _array(ints.get("nodes_nodeids", ()))
+    if len(trees) != len(ids) or _largest(trees) <= 2 * MAX_TREE_DEPTH:
+        return False  # what does not fit together the runtime refuses
+    find = _by_order(trees, ids) or _by_id(trees, ids)
+    children = [_array(to)[: len(ids)] for to in sides]
+    places = [find(side) for side in children]
+    # Leaves have children 0, as a rule; what is not deep even with all others taken for splits needs no more.
+    if not _goes_deep([_inner(place, side != 0) for place, side in zip(places, children, strict=True)]):
         return False
     modes = next((attribute.strings for attribute in node.attribute if attribute.name == "nodes_modes"), ())
-    inner = np.fromiter((mode != b"LEAF" for mode in modes), np.bool_)
-    return _goes_deep([_inner(ids.positions(_array(to)), inner) for to in sides])
+    splits = np.array([mode != b"LEAF" for mode in modes], np.bool_)
+    return _goes_deep([_inner(place, splits) for place in places])
 
 
-class _Ids:
-    """Nodes as (tree, id) pairs of any numbers."""
+def _largest(trees: _Ints) -> int:
+    return int(np.unique(trees, return_counts=True)[1].max(initial=0))
 
-    def __init__(self, trees: _Ints, ids: _Ints) -> None:
-        count = min(len(trees), len(ids))
-        _, self._trees, sizes = np.unique(trees[:count], return_inverse=True, return_counts=True)
-        self.largest_tree = int(sizes.max(initial=0))
-        self._ids, numbers = np.unique(ids[:count], return_inverse=True)
-        keys = self._trees * len(self._ids) + numbers
-        self._order = np.argsort(keys)
-        self._keys = keys[self._order]
 
-    def positions(self, children: _Ints) -> _Ints:
-        """Where the children of each node are, -1 where there are none of this id."""
-        children = children[: len(self._trees)]
-        numbers = np.searchsorted(self._ids, children).clip(max=len(self._ids) - 1)
-        keys = self._trees[: len(children)] * len(self._ids) + numbers
-        found = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
-        there = (self._ids[numbers] == children) & (self._keys[found] == keys)
-        return np.where(there, self._order[found], -1)
+def _by_order(trees: _Ints, ids: _Ints) -> Callable[[_Ints], _Ints] | None:
+    """Where the children of each node are, for nodes in the order that converters write: 0, 1, 2... of one
+    tree, then of the next; None where they are in another one. A child that is none is -1.
+    """
+    first = np.flatnonzero(np.diff(trees, prepend=trees[0] - 1))
+    sizes = np.diff(first, append=len(trees))
+    starts = np.repeat(first, sizes)
+    if len(np.unique(trees[first])) != len(first) or np.any(ids != np.arange(len(ids)) - starts):
+        return None
+    ends = starts + np.repeat(sizes, sizes)
+
+    def find(children: _Ints) -> _Ints:
+        places = starts[: len(children)] + children
+        there = (children >= 0) & (places < ends[: len(children)])
+        return np.where(there, places, -1)
+
+    return find
+
+
+def _by_id(trees: _Ints, ids: _Ints) -> Callable[[_Ints], _Ints]:
+    """The same for (tree, id) pairs of any numbers in any order."""
+    _, numbers_of_trees = np.unique(trees, return_inverse=True)
+    known, numbers = np.unique(ids, return_inverse=True)
+    keys = numbers_of_trees * len(known) + numbers
+    order = np.argsort(keys)
+    keys = keys[order]
+
+    def find(children: _Ints) -> _Ints:
+        numbers = np.searchsorted(known, children).clip(max=len(known) - 1)
+        wanted = numbers_of_trees[: len(children)] * len(known) + numbers
+        found = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        return np.where((known[numbers] == children) & (keys[found] == wanted), order[found], -1)
+
+    return find
 
 
 def _inner(children: _Ints, is_inner: npt.NDArray[np.bool_]) -> _Ints:
@@ -170,5 +197,7 @@ def _goes_deep(sides: list[_Ints]) -> bool:
     return True
 
 
-def _array(values: Iterable[int]) -> _Ints:
-    return np.fromiter(values, np.int64)
+def _array(values: Sequence[int]) -> _Ints:
+    """Piece by piece, so that the threads of others get their turn; a slice is far faster than the whole."""
+    pieces = range(0, len(values), _PIECE)
+    return np.concatenate([_NONE, *(np.array(values[at : at + _PIECE], np.int64) for at in pieces)])

@@ -52,9 +52,10 @@ def ask(predictor: PredictorProcess) -> Iterator[Ask]:
         (hostile.declared([-1, 5]), "no ONNX file that can be run"),
         (hostile.chain(50_000), "more than 20000 nodes"),
         (hostile.functions(40), "more than 20000 nodes"),
-        (hostile.deep_tree(200_000), "deeper than 1000 splits"),
+        (hostile.deep_tree(100_000), "deeper than 1000 splits"),
+        (hostile.deep_tree(100_000, first_id=200_000, step=-1), "deeper than 1000 splits"),
     ],
-    ids=["terabytes", "gigabyte", "negative", "chain", "functions", "tree"],
+    ids=["terabytes", "gigabyte", "negative", "chain", "functions", "tree", "disordered-tree"],
 )
 def test_a_graph_that_would_harm_is_not_loaded(
     predictor: PredictorProcess, ask: Ask, data: bytes, words: str
@@ -84,7 +85,8 @@ def test_a_prediction_that_asks_for_gigabytes_is_refused(
 
 
 def test_what_is_merely_large_is_served(predictor: PredictorProcess, ask: Ask) -> None:
-    assert predictor.predict(ask("c.onnx", hostile.deep_tree(900)), [[1.0]]).status_code == 200
+    for tree in (hostile.deep_tree(950), hostile.deep_tree(950, first_id=1_900, step=-1)):
+        assert predictor.predict(ask("c.onnx", tree), [[1.0]]).status_code == 200
     assert predictor.predict(ask("d.onnx", hostile.functions(10)), [[1.0]]).json() == [1.0]
     assert predictor.predict(ask("e.onnx", hostile.constant_of_shape(1 << 24)), [[1.0]]).json() == [2.0]
 
