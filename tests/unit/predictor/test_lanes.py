@@ -82,6 +82,24 @@ def test_no_more_than_the_total_run_at_a_time() -> None:
     run(scenario)
 
 
+def test_a_hung_place_leaves_threads_to_the_same_tenants_elsewhere() -> None:
+    async def scenario() -> None:
+        lanes, hung = Lanes("test", total=6, per_lane=2, per_place=3), Jobs()
+        stuck = [
+            asyncio.create_task(lanes.run(f"t{i}", hung.job("hung"), place="s3://hung")) for i in range(20)
+        ]
+        await until(lambda: len(hung.running) == 3)
+        for name in ("t0", "t19", "other"):
+            assert await lanes.run(name, lambda name=name: name, place="s3://well") == name  # type: ignore[misc]
+        assert hung.most == 3
+        hung.gate.set()
+        assert await gathered(list(stuck)) == ["hung"] * 20
+        assert hung.most == 3
+        lanes.close()
+
+    run(scenario)
+
+
 def test_waiting_lanes_take_turns() -> None:
     async def scenario() -> None:
         lanes, first = Lanes("test", total=1, per_lane=1), Jobs()
