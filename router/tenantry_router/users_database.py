@@ -64,6 +64,8 @@ class UsersDatabase:
         if not done:
             task.cancel()  # which a driver may answer late, too
             raise UsersUnavailable(f"no answer within {_SECONDS:g} s")
+        if task.cancelled():
+            raise UsersUnavailable("the driver gave up")
         error = task.exception()  # drivers have exceptions of their own
         if error is not None:
             raise UsersUnavailable(_in_a_line(error)) from error
