@@ -151,7 +151,7 @@ def test_slots_that_are_killed_again_and_again_cost_no_client_an_error(own: Serv
                 if not load._thread.is_alive():
                     break
     assert load.result.errors == 0, (load.result.summary(), load.refusals)
-    assert load.result.answered > 1000
+    assert load.result.answered > 100
 
 
 def test_a_slot_that_hangs_is_out_of_rotation_and_comes_back(own: Service) -> None:
