@@ -20,7 +20,9 @@ _CGROUP_FILES = (
 _ROOM_BYTES = 1 << 30
 """Beside the models that are kept: for what predictions and loads take while they run."""
 _STACK_BYTES = 2 << 20
-"""Of a thread. It counts as taken though hardly any of it is used, and there may be hundreds."""
+"""Of a thread. It counts as taken, though hardly any of it is used..."""
+_THREADS = 64
+"""...so as many are not counted: those that fetch while many models are cold."""
 
 
 def limit_memory(cache_bytes: int) -> None:
@@ -32,7 +34,8 @@ def limit_memory(cache_bytes: int) -> None:
     taken, resident = _bytes_of("VmData"), _bytes_of("VmRSS")
     room = min([2 * cache_bytes + _ROOM_BYTES, *(limit - resident for limit in _container_limits())])
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (taken + room, hard))
+    limit = taken + room + _THREADS * _STACK_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     logger.debug("the process may grow by %d MiB", room >> 20)
 
 

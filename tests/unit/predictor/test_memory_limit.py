@@ -31,7 +31,7 @@ except MemoryError:
     [
         ("max", 900, ["kept", "refused"]),
         (str(512 << 20), 200, ["kept", "refused"]),
-        (str(512 << 20), 600, []),
+        (str(512 << 20), 700, []),
         (str(1 << 62), 900, ["kept", "refused"]),
     ],
     ids=["no-limit", "within-the-container", "beyond-the-container", "version-1-without-limit"],
