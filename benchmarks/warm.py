@@ -85,8 +85,8 @@ def train(count: int) -> list[Pipeline]:
 
 
 @contextlib.contextmanager
-def tenantry(folder: Path, models: list[Pipeline]) -> Iterator[Server]:
-    """One slot and a router over a hand-written snapshot."""
+def tenantry(folder: Path, models: list[Pipeline], *options: str) -> Iterator[Server]:
+    """One slot and a router, with these options, over a hand-written snapshot."""
     router_port, slot_port = free_port(), free_port()
     entries = tuple(_entry(folder, number, model) for number, model in enumerate(models))
     snapshot = SnapshotFolder(folder / "snapshot")
@@ -100,7 +100,9 @@ def tenantry(folder: Path, models: list[Pipeline]) -> Iterator[Server]:
     router = [sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path)]
     with (
         running([*slot, "--log-level", "warning"], slot_port) as first,
-        running([*router, "--port", str(router_port), "--log-level", "warning"], router_port) as second,
+        running(
+            [*router, "--port", str(router_port), *options, "--log-level", "warning"], router_port
+        ) as second,
     ):
         yield Server("tenantry", router_port, (first.pid, second.pid))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,15 @@ function request()
   turn = turn % {paths} + 1
   return requests[turn]
 end
+"""
+_FILE_SCRIPT = """
+local file = io.open("{file}", "rb")
+wrk.method, wrk.path, wrk.body = "POST", "{path}", file:read("*a")
+"""
+_RESULT = """
 function done(summary, latency)
   local e = summary.errors
-  io.write(string.format('RESULT{{"requests":%d, "microseconds":%d, "p50":%d, "p99":%d, "errors":%d}}\\n',
+  io.write(string.format('RESULT{"requests":%d, "microseconds":%d, "p50":%d, "p99":%d, "errors":%d}\\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     e.connect + e.read + e.write + e.status + e.timeout))
 end
@@ -53,17 +60,27 @@ class Round:
 
 def write_script(path: Path, *, prefix: str, paths: int, body: str) -> None:
     """Requests to `prefix0`, `prefix1` ... in turn, each a POST of `body`."""
-    path.write_text(_SCRIPT.format(prefix=prefix, paths=paths, body=body))
+    path.write_text(_SCRIPT.format(prefix=prefix, paths=paths, body=body) + _RESULT)
+
+
+def write_file_script(path: Path, *, target: str, body: Path, headers: Mapping[str, str]) -> None:
+    """Requests to `target`, each a POST of what the file `body` holds."""
+    lines = [f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items()]
+    path.write_text("".join([_FILE_SCRIPT.format(file=body, path=target), *lines, _RESULT]))
 
 
 def measure(
     server: Server, script: Path, *, seconds: int, connections: int, core: int | None = None
 ) -> Round:
     """One round, with the client on `core`."""
-    before = sum(cpu_seconds(pid) for pid in server.pids)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
-    url = f"http://127.0.0.1:{server.port}"
-    output = subprocess.run([*pinned(core), *command, url], capture_output=True, text=True, check=True).stdout
+    return run([*pinned(core), *command, f"http://127.0.0.1:{server.port}"], server)
+
+
+def run(command: list[str], server: Server) -> Round:
+    """One round of a client that prints its figures as wrk's script does."""
+    before = sum(cpu_seconds(pid) for pid in server.pids)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     used = sum(cpu_seconds(pid) for pid in server.pids) - before
     figures = json.loads(output.split("RESULT", 1)[1])
     requests = figures["requests"]
