@@ -141,10 +141,11 @@ class Installation:
         slices = self.items("placementslices", "tenantry.dev/v1alpha1")
         return {entry["model"]: entry for piece in slices for entry in piece.get("entries") or ()}
 
-    def service(self, name: str) -> tuple[str, int]:
-        """The Service's own address, which leads through kube-proxy, and its port."""
+    def service(self, name: str, port: str = "http") -> tuple[str, int]:
+        """The Service's own address, which leads through kube-proxy, and one of its ports."""
         spec = self.kube.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")["spec"]
-        return spec["clusterIP"], spec["ports"][0]["port"]
+        ports = {named["name"]: named["port"] for named in spec["ports"]}
+        return spec["clusterIP"], ports[port]
 
     def secret(self, name: str) -> dict[str, str]:
         data = self.kube.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{name}")["data"]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import triton_to_np_dtype
 
 from e2e.conftest import Note
 from e2e.installation import NAMESPACE, TENANTS, Installation
@@ -34,6 +38,30 @@ def test_a_client_reaches_the_routers_by_the_nodes_port(installation: Installati
         prediction = client.prediction(tenant.name, tenant.trained.rows.head(1))
     assert tenant.is_right(json.dumps(prediction.values.tolist()).encode())
     assert prediction.route.model == f"default.{tenant.name}"
+
+
+def test_the_routers_answer_by_grpc(installation: Installation) -> None:
+    address, port = installation.service("tenantry-router", "grpc")
+    tenant = installation.tenants[0]
+    with InferenceServerClient(f"{address}:{port}") as client:
+        inputs = [
+            as_input(tensor, tenant.trained.rows.head(1))
+            for tensor in client.get_model_metadata(tenant.name).inputs
+        ]
+        answer = client.infer(tenant.name, inputs)
+    first = answer.get_response().outputs[0].name
+    values = answer.as_numpy(first).reshape(-1).tolist()
+    said = [value.decode() if isinstance(value, bytes) else value for value in values]
+    assert tenant.is_right(json.dumps(said).encode())
+
+
+def as_input(tensor: Any, rows: pd.DataFrame) -> InferInput:
+    """A column, or where the model has one input for all, the whole table."""
+    table = rows[[tensor.name]] if tensor.name in rows else rows
+    values = table.to_numpy().astype(triton_to_np_dtype(tensor.datatype))
+    made = InferInput(tensor.name, values.shape, tensor.datatype)
+    made.set_data_from_numpy(values)
+    return made
 
 
 @pytest.mark.parametrize("way", ["name", "address"])
