@@ -7,6 +7,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CONTEXT = "tenantry-test"
+
 
 @dataclass(frozen=True)
 class User:
@@ -25,7 +27,7 @@ class User:
 
 def write_kubeconfig(path: Path, url: str, authority: Path, token: str) -> Path:
     """Writes a kubeconfig with one cluster and one user; JSON, which is YAML too."""
-    name = "tenantry-test"
+    name = CONTEXT
     cluster = {"server": url, "certificate-authority": str(authority)}
     content = {
         "apiVersion": "v1",

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cluster import programs
 from cluster.binaries import require
+from cluster.kubeconfig import CONTEXT
 from cluster.node import Node
 from e2e.flights import Tenant
 from e2e.traffic import Traffic
@@ -64,7 +65,9 @@ class Installation:
 
     def tenantry(self, *arguments: str) -> str:
         """The project's command, on the cluster; what it prints to be used."""
-        command = [sys.executable, "-m", "tenantry.main", *arguments]
+        verb, *rest = arguments
+        # Somebody's `tenantry up` on this machine would come first.
+        command = [sys.executable, "-m", "tenantry.main", verb, f"--context={CONTEXT}", *rest]
         environment = self._environment | {"KUBECONFIG": str(self.node.kubeconfig)}
         answer = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=60, check=False

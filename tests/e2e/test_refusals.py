@@ -84,7 +84,7 @@ def test_a_bad_version_leaves_the_good_one_serving(installation: Installation, n
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"artifact": {"uri": "http://models/acme.onnx"}}, "spec.artifact.uri: Invalid value"),
+        ({"artifact": {"uri": "models/acme.onnx"}}, "spec.artifact.uri: Invalid value"),
         ({"artifact": {"uri": "s3://models/acme.onnx"}, "minReplica": 2}, 'unknown field "spec.minReplica"'),
         ({}, "spec.artifact: Required value"),
     ],
