@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from tenantry_core.slices import Entry, Reference
 from tenantry_operator.planning.layout import Layout
@@ -38,15 +37,15 @@ class Planned:
             self.per_pool[entry.pool] += 1
         if entry is not before:
             self._changed[key] = entry
-        self.compare([key])
+        written = self._written.entries.get(key)
+        differs = entry is not written
+        (self.unwritten.add if differs else self.unwritten.discard)(key)
+        (self._replaced.add if differs and written is not None else self._replaced.discard)(key)
 
-    def compare(self, keys: Iterable[str]) -> None:
-        """Of these something was planned or written."""
-        for key in keys:
-            written = self._written.entries.get(key)
-            differs = self.entries.get(key) is not written
-            (self.unwritten.add if differs else self.unwritten.discard)(key)
-            (self._replaced.add if differs and written is not None else self._replaced.discard)(key)
+    def compare(self, key: str) -> None:
+        """Something was written for the model: it may be what was planned, though read from the watch."""
+        entry, written = self.entries.get(key), self._written.entries.get(key)
+        self.enter(key, written if entry == written else entry)
 
     def revise(self, entry: Entry, highest: int) -> Entry:
         """As it is written; else as it was planned before; else with a revision of its own."""

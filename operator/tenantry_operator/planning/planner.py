@@ -150,7 +150,7 @@ class Planner:
         """What was never decided about goes on as it is written."""
         for key in written:
             if key in self._decisions:
-                self._planned.compare([key])
+                self._planned.compare(key)
             else:
                 self._planned.enter(key, self._own_entry(key))
 
