@@ -66,12 +66,13 @@ class CustomModel(LoadedModel):
     def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:
         import pandas as pd
 
-        frame = pd.DataFrame({name: values.reshape(-1) for name, values in tensors.items()})
         with _problems(_kind(self._model)):
+            frame = pd.DataFrame({name: values.reshape(-1) for name, values in tensors.items()})
             answer = self._ask(frame)
         [declared] = self.outputs
-        if self._declared and (expected := DATATYPES[declared.datatype]) != answer.dtype:
-            if "O" in (expected.kind, answer.dtype.kind):
+        expected = DATATYPES[declared.datatype]
+        if self._declared and answer.dtype != expected:
+            if not np.can_cast(answer.dtype, expected, "same_kind") or expected.kind == "O":
                 found = _tensor(answer).datatype
                 raise _failed(f"it answers {found}, not {declared.datatype} as for its sample row")
             answer = answer.astype(expected)
@@ -98,7 +99,13 @@ class CustomModel(LoadedModel):
 
     def _ask(self, frame: pd.DataFrame) -> AnyArray:
         with self._turn:
-            answer = np.asarray(self._model.predict(frame))
+            given = self._model.predict(frame)
+        try:
+            answer = np.asarray(given)
+            if answer.dtype == object:  # as pandas holds mixed columns; they may be numbers all the same
+                answer = np.array(answer.tolist())
+        except ValueError as error:
+            raise _failed(f"it gave no array: {_words(error)}") from error
         if answer.ndim == 0 or len(answer) != len(frame):
             found = "one value" if answer.ndim == 0 else f"{len(answer)} predictions"
             raise _failed(f"it gave {found} for {len(frame)} rows; `predict` gives one for each row")
@@ -139,6 +146,7 @@ def _open(factory: Factory, name: str, path: Path) -> LoadedModel:
     with METER.measure(path.stat().st_size) as size:
         try:
             made = factory(path)
+            model = made if isinstance(made, LoadedModel) else CustomModel(made)
         except LoadError:
             raise
         except (Exception, SystemExit) as error:  # code of strangers, as above
@@ -146,7 +154,6 @@ def _open(factory: Factory, name: str, path: Path) -> LoadedModel:
                 raise  # the cache made room meanwhile: it is fetched again
             _log("%s does not open the file", name, error)
             raise LoadError("LoadFailed", f"{name} does not open the file: {_words(error)}.") from error
-        model = made if isinstance(made, LoadedModel) else CustomModel(made)
     if isinstance(model, CustomModel) or not hasattr(model, "size_bytes"):
         model.size_bytes = size()
     return model

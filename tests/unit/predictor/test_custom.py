@@ -101,6 +101,7 @@ def test_columns_are_numbers_unless_they_say_otherwise() -> None:
         (np.array(["late"]), "BYTES", (-1,)),
         (pd.Series([1.5]), "FP64", (-1,)),
         ([3], "INT64", (-1,)),
+        (np.array([2.5], dtype=object), "FP64", (-1,)),
     ],
 )
 def test_the_sample_tells_columns_and_outputs(answer: Any, datatype: str, shape: tuple[int, ...]) -> None:
@@ -122,6 +123,7 @@ def test_the_sample_tells_columns_and_outputs(answer: Any, datatype: str, shape:
         (lambda data: np.zeros(2, dtype=complex), 500, "an array of complex128"),
         (lambda data: np.array(["a", "b"]), 500, "BYTES, not FP64"),
         (lambda data: int("x\ny"), 422, "The model refused the input: ValueError"),
+        (lambda data: [[1], [1, 2]], 500, "it gave no array"),
         (lambda data: exit("bye"), 500, "it raised SystemExit: bye"),
     ],
 )
@@ -132,6 +134,22 @@ def test_what_a_model_does_wrong_is_said_in_a_sentence(predict: Any, status: int
     assert raised.value.status == status
     assert "\n" not in raised.value.error
     assert raised.value.error.endswith(".")
+
+
+def test_an_answer_never_loses_what_it_says() -> None:
+    answers = iter([[3], [4], [2.5], ["x"]])
+    model = CustomModel(Plain(lambda data: next(answers), sample=pd.DataFrame({"a": [1]})))
+    assert asked(model, b'[{"a": 1}]') == b"[4]"
+    for datatype in ("FP64", "BYTES"):
+        with pytest.raises(Problem, match=f"it answers {datatype}, not INT64 as for its sample row"):
+            asked(model, b'[{"a": 1}]')
+
+
+def test_columns_of_several_lengths_are_refused() -> None:
+    model = CustomModel(Plain(lambda data: data["a"], columns=["a", "b"]))
+    with pytest.raises(Problem) as refused:
+        model.predict({"a": np.zeros((2, 1)), "b": np.zeros((3, 1))}, [OUTPUT])
+    assert (refused.value.status, refused.value.reason) == (422, "InputRefused")
 
 
 def test_the_trace_of_a_bug_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -210,6 +228,12 @@ def install(folder: Path, code: str) -> None:
         ("import no_such_package", "cannot be imported: ModuleNotFoundError"),
         ("def open_file(path): raise KeyError('weights')", "does not open the file: KeyError: 'weights'"),
         ("def open_file(path): return None", "made a NoneType"),
+        (
+            "class open_file:\n"
+            "    def __init__(self, path): pass\n"
+            "    predict = sample = property(lambda self: 1 / 0)",
+            "does not open the file: ZeroDivisionError",
+        ),
     ],
 )
 def test_a_package_that_fails_is_named(
