@@ -32,4 +32,4 @@ class Cost:
             self._seconds, self._bytes = seconds, max(1.0, body_bytes)
             return
         self._seconds = known + _SMOOTHING * (min(seconds, _STEP * known) - known)
-        self._bytes += _SMOOTHING * (body_bytes - self._bytes)
+        self._bytes += _SMOOTHING * (max(1.0, body_bytes) - self._bytes)
