@@ -2,8 +2,8 @@
 
     python benchmarks/runtimes.py [--models 10] [--out runtimes.json]
 
-For each runtime one predictor process on one core, which opens models of 100 trees over four columns (a custom
-one holds as many numbers), each of other data: fetched from a folder and opened for the first time, and in a
+For each runtime one predictor process on one core, which opens models of 100 trees over four columns (custom:
+as many numbers), each of other data: fetched from a folder and opened for the first time, and in a
 new process from what the first left on disk. Memory is what the predictor and the processes below it have of
 their own (`Private_Dirty`), per model; `measured` is what the predictor itself counts. Then, while further
 models of the format are opened, how long predictions of one warm ONNX model take, one after the other.
