@@ -76,20 +76,23 @@ def _start_predictor(slot: str, folder: Path, artifacts: Path) -> ServerProcess:
     return ServerProcess(command, port, folder / f"{slot}.log", {})
 
 
-def _slot_of(answer: httpx.Response) -> str:
-    found = re.search(r"slot=([\w-]+)", answer.headers["tenantry-route"])
-    assert found is not None
-    return found[1]
+def _slot_of(world: World, user: str) -> str:
+    """The slot that answers for the user; on a busy machine another may stand in for it for a moment."""
+    while True:
+        answer = world.ask(user)
+        assert answer.status_code == 200, answer.text
+        found = re.search(r"slot=([\w-]+);.*reason=primary", answer.headers["tenantry-route"])
+        if found is not None:
+            return found[1]
 
 
 def test_users_are_spread_over_the_whole_pool_each_always_on_the_same_slot(world: World) -> None:
-    slots = {f"u{number}": _slot_of(world.ask(f"u{number}")) for number in range(USERS)}
+    slots = {f"u{number}": _slot_of(world, f"u{number}") for number in range(USERS)}
     assert set(slots.values()) == set(SLOTS)
     assert min(list(slots.values()).count(slot) for slot in SLOTS) > USERS / 5
     for number in range(USERS):
-        again = world.ask(f"u{number}")
-        assert again.json() == [float(number)]
-        assert _slot_of(again) == slots[f"u{number}"]
+        assert world.answer(f"u{number}") == float(number)
+        assert _slot_of(world, f"u{number}") == slots[f"u{number}"]
 
 
 def test_a_slot_reports_all_users_of_a_model_as_one_and_no_metric_names_a_user(world: World) -> None:
