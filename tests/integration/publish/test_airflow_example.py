@@ -24,7 +24,7 @@ from tenantry import Client, TenantryError
 from tenantry.local_target import LocalTarget
 
 DAGS = Path(__file__).resolve().parents[3] / "examples" / "airflow" / "dags"
-TENANTS = ("acme", "globex", "initech")
+TENANTS = ("acme", "globex")
 _rng = np.random.default_rng(5)
 
 
