@@ -15,8 +15,6 @@ import struct
 import sys
 from pathlib import Path
 
-from tenantry_predictor.runtimes.niceness import gently
-
 _PID = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
 
@@ -26,8 +24,9 @@ def main(control_fd: int, memory_bytes: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))  # the predictor's; workers have one of their own
     # Imported here, before any fork, so that all workers share the pages.
-    gently(_import_libraries)
-    from tenantry_predictor.runtimes import worker
+    from tenantry_predictor.runtimes import readers, worker
+
+    readers.import_installed()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the predictor ends us
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended workers need no wait
@@ -45,12 +44,6 @@ def main(control_fd: int, memory_bytes: int) -> None:
                 os._exit(0)
             os.close(descriptors[0])
             control.sendall(_PID.pack(pid))
-
-
-def _import_libraries() -> None:
-    from tenantry_predictor.runtimes import readers, worker  # noqa: F401
-
-    readers.import_installed()
 
 
 def _limit(memory_bytes: int) -> None:

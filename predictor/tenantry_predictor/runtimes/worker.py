@@ -7,7 +7,6 @@ import struct
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import joblib
@@ -29,7 +28,6 @@ from tenantry_predictor.runtimes.messages import (
     pack,
     unpack,
 )
-from tenantry_predictor.runtimes.niceness import gently
 from tenantry_predictor.runtimes.parity import convert_checked
 from tenantry_predictor.runtimes.readers import FORMATS, BadArtifact, reader_of
 from tenantry_predictor.runtimes.skops_trust import UntrustedType
@@ -42,20 +40,16 @@ def serve(connection: socket.socket) -> None:
     sys.setrecursionlimit(5000)
     warnings.simplefilter("ignore")
     estimator: Estimator | None = None
-    with _sequential(), connection, connection.makefile("rb") as stream:
+    # One core a slot: an estimator that was fitted with n_jobs=64 starts no threads or processes here.
+    with joblib.parallel_config("sequential"), connection, connection.makefile("rb") as stream:
         while header := stream.read(_LENGTH.size):
             request = decode_request(stream.read(_LENGTH.unpack(header)[0]))
             if isinstance(request, Open):
-                reply, estimator = gently(partial(_open, request))
+                reply, estimator = _open(request)
             else:
                 reply = _predict(estimator, unpack(request.inputs), request.outputs)
             message = encode(reply)
             connection.sendall(_LENGTH.pack(len(message)) + message)
-
-
-def _sequential() -> joblib.parallel_config:
-    """For the thread: one core a slot, so an estimator fitted with n_jobs=64 starts none and no processes."""
-    return joblib.parallel_config("sequential")
 
 
 def _open(request: Open) -> tuple[Reply, Estimator | None]:
@@ -65,8 +59,7 @@ def _open(request: Open) -> tuple[Reply, Estimator | None]:
         model, description = reader.read(request.content)
         if request.native:
             return _native(model, description, "")
-        with _sequential():
-            converted = convert_checked(model, description.columns, description.frame(), reader)
+        converted = convert_checked(model, description.columns, description.frame(), reader)
     except UntrustedType as error:
         return Failed("FormatNotTrusted", f"The {title} file is not opened: {error}."), None
     except (BadArtifact, UnknownColumns) as error:

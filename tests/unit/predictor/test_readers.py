@@ -1,13 +1,11 @@
-"""Readers of formats whose packages may be missing, and the priority of what they do."""
+"""Readers of formats, whose packages may be missing."""
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
 
-from tenantry_predictor.runtimes.niceness import NICE, gently
 from tenantry_predictor.runtimes.readers import FORMATS, BadArtifact, import_installed, reader_of
 
 
@@ -28,17 +26,3 @@ def test_every_format_has_a_reader(model_format: str) -> None:
     assert reader.precisions
     assert callable(reader.read)
     assert callable(reader.convert)
-
-
-def test_work_that_can_wait_lowers_the_priority_of_its_own_thread_only() -> None:
-    def priority() -> int:
-        return os.getpriority(os.PRIO_PROCESS, 0)
-
-    own = priority()
-    assert gently(priority) == max(own, NICE)
-    assert priority() == own
-
-
-def test_what_it_raises_is_raised() -> None:
-    with pytest.raises(KeyError, match="missing"):
-        gently(lambda: os.environ.__getitem__("missing"))
