@@ -22,7 +22,7 @@ Open = Callable[[str, Path], LoadedModel]
 
 _FETCHES = 64
 _FETCHES_PER_PLACE = 32
-_FETCHES_PER_TENANT = 2
+_FETCHES_PER_TENANT = 4
 _LOOKS_PER_TENANT = 8
 """Looks at tags, which cost a store next to nothing: thousands of users' artifacts may be due at a time."""
 _OPENS = 2

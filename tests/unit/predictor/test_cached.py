@@ -104,20 +104,20 @@ def test_a_load_that_has_begun_is_finished_for_the_next(bench: Bench) -> None:
 
 
 def test_a_load_that_nobody_waits_for_any_more_does_not_begin(bench: Bench) -> None:
-    first, second, third = (bench.source(f"{i}.onnx", graphs.linear([i]), pinned=False) for i in (1, 2, 3))
+    *first, last = (bench.source(f"{i}.onnx", graphs.linear([i]), pinned=False) for i in range(1, 6))
 
     async def scenario() -> None:
-        bench.store.hang("acme")  # two at a time of one tenant: the third has to wait
-        running = [asyncio.create_task(bench.cache.acquire(source)) for source in (first, second)]
-        await until(lambda: len(bench.store.fetches) == 2)
-        waiting = asyncio.create_task(bench.cache.acquire(third))
+        bench.store.hang("acme")  # four at a time of one tenant: the fifth has to wait
+        running = [asyncio.create_task(bench.cache.acquire(source)) for source in first]
+        await until(lambda: len(bench.store.fetches) == 4)
+        waiting = asyncio.create_task(bench.cache.acquire(last))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         bench.store.hung["acme"].set()
         await asyncio.gather(*running)
-        assert third.uri not in bench.store.fetches
-        assert (await get(bench, third))[1] == "miss"
+        assert last.uri not in bench.store.fetches
+        assert (await get(bench, last))[1] == "miss"
 
     run(scenario)
 
