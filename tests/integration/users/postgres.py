@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cluster.ports import LOOPBACK, free_ports
+from cluster.scope import Scope
 from integration.waiting import wait_for
 
 PASSWORD = "open-sesame"
@@ -32,7 +32,7 @@ def programs() -> Path | None:
     return next((folder for folder in folders if (folder / "postgres").exists()), None)
 
 
-class Postgres:
+class Postgres(Scope):
     """One server with one database; it refuses to run as root, so root runs it as somebody else."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,8 @@ class Postgres:
         self.url = f"postgresql://users:{PASSWORD}@{LOOPBACK}:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def _enter(self, stack: ExitStack) -> None:
+        stack.callback(shutil.rmtree, self._data)
         password = self._data / "password"
         password.write_text(PASSWORD)
         if self._as:
@@ -52,16 +53,8 @@ class Postgres:
         options = ("--username=users", f"--pwfile={password}", "--auth=scram-sha-256", "--no-sync")
         initdb = (self._programs / "initdb", "--pgdata", self._data / "db", *options)
         subprocess.run(initdb, check=True, capture_output=True, cwd="/", **self._as)
+        stack.callback(self._end)
         self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.is_running:
-            self.restore()
-            self.stop()
-        shutil.rmtree(self._data)
 
     @property
     def is_running(self) -> bool:
@@ -83,6 +76,11 @@ class Postgres:
                 **self._as,
             )
         wait_for(self._answers, 60.0, f"PostgreSQL is ready; its log is {self._data}/log")
+
+    def _end(self) -> None:
+        if self.is_running:
+            self._signal(signal.SIGCONT)
+            self.stop()
 
     def stop(self) -> None:
         """At once, with all its connections."""
