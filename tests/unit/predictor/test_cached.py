@@ -171,7 +171,7 @@ def test_loads_that_wait_hold_no_files_open(bench: Bench) -> None:
         before = len(os.listdir("/proc/self/fd"))
         gate = bench.store.hang("hung")
         tasks = [asyncio.create_task(bench.cache.acquire(source)) for source in sources]
-        await until(lambda: len(bench.store.fetches) == 2)
+        await until(lambda: len(bench.store.fetches) == 4)
         assert len(os.listdir("/proc/self/fd")) < before + 10
         gate.set()
         await asyncio.gather(*tasks)
