@@ -53,7 +53,7 @@ CLIENTS = 32
 """Requests under way while objects are created."""
 TRIES = 10
 """Changes made one after the other, for their median."""
-EVERY = 0.5
+EVERY = 1.0
 """Seconds between changes that are made while everything else is placed."""
 QUIET = 10.0
 """Seconds for which is watched whether an operator keeps still."""
