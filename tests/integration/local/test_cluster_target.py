@@ -17,6 +17,7 @@ from cluster.processes import Process
 from integration.harness import own_address
 from shell import ACME, Shell
 from tenantry_core.crds import crd_directory
+from tenantry_core.version import VERSION
 
 NAMESPACE = "commands"
 
@@ -198,9 +199,9 @@ def test_the_router_is_found_behind_the_api_server(
         answer = tenantry("predict", "acme", "-f", "-", stdin="[[1]]")
         assert answer.code == 1
         assert answer.err.splitlines()[-1].startswith("Error from server (Unknown")
-        assert "Server Version: 0.2.0 (/api/v1/namespaces/commands/" in tenantry("version").out
+        assert f"Server Version: {VERSION} (/api/v1/namespaces/commands/" in tenantry("version").out
         direct = tenantry("version", "--url", f"http://{address}:{port}")
-        assert f"Server Version: 0.2.0 (http://{address}:{port})" in direct.out
+        assert f"Server Version: {VERSION} (http://{address}:{port})" in direct.out
     finally:
         router.stop()
         kubectl.kubectl("delete", "service,endpoints,pod", "--all", "--force", f"--namespace={NAMESPACE}")

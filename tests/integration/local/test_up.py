@@ -23,6 +23,7 @@ from load.generator import measure
 from load.result import Result
 from load.target import Target, post_json
 from shell import Shell
+from tenantry_core.version import VERSION
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_the_command_tells_what_runs(up: Up, shell: Shell) -> None:
     assert "default.told" in shell("get", "placementslices", "-o", "wide").out
     assert shell("get", "ps").out.split()[:4] == ["NAME", "MODELS", "AGE", "placement-0-0"]
     assert f" {up.url}/predict/told " in shell("get", "tm", "told", "-o", "wide").out
-    assert f"Server Version: 0.2.0 ({up.url})" in shell("version").out
+    assert f"Server Version: {VERSION} ({up.url})" in shell("version").out
     assert f"listening on {up.url}" in shell("logs", "router").out
     assert f"up at {up.url}" in shell("logs", "operator").out
     assert len(shell("logs", "default-0", "--tail", "1").out.splitlines()) == 1

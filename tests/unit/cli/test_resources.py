@@ -10,6 +10,7 @@ import yaml
 
 from refusals import Refusal, refusals
 from shell import ACME, Shell
+from tenantry_core.version import VERSION
 
 OTHER = ACME.replace("acme", "other")
 
@@ -239,4 +240,4 @@ def test_each_command_has_help_with_examples(tenantry: Shell) -> None:
 
 def test_version_of_the_command_needs_no_target(tenantry: Shell) -> None:
     answer = tenantry("version", "--client")
-    assert (answer.code, answer.out) == (0, "Client Version: 0.2.0\n")
+    assert (answer.code, answer.out) == (0, f"Client Version: {VERSION}\n")
