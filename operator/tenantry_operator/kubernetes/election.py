@@ -59,10 +59,23 @@ class Election:
         """Lets the next one lead at once. Nothing is lost when it fails: the Lease runs out."""
         with contextlib.suppress(Refused, Unreachable, TimeoutError):
             async with asyncio.timeout(_CALL_TIMEOUT):
-                lease = await self._api.get(f"{self._collection}/{LEASE}")
-                if lease["spec"].get("holderIdentity") == self._identity:
-                    lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                    await self._api.replace(f"{self._collection}/{LEASE}", lease)
+                while not await self._give_up():
+                    continue  # a renewal that was cancelled on its way has come between
+
+    async def _give_up(self) -> bool:
+        """Whether the Lease is not held any more; False where somebody wrote it meanwhile."""
+        lease = await self._api.get(f"{self._collection}/{LEASE}")
+        if lease["spec"].get("holderIdentity") != self._identity:
+            return True
+        lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            await self._api.replace(f"{self._collection}/{LEASE}", lease)
+        except Refused as error:
+            if error.status != 409:
+                raise
+            return False
+        logger.info("the lease is given up")
+        return True
 
     async def _try(self) -> bool:
         """Whether this one holds the Lease now."""
