@@ -23,7 +23,7 @@ _NOT_PLACED = Unavailable("NotPlaced", "it is not placed on any slot.")
 class Destination:
     """One version of a model for one user; what is in here holds as long as the table does not change."""
 
-    __slots__ = ("fields", "key", "model", "order", "target", "until")
+    __slots__ = ("at_once", "fields", "key", "model", "order", "target", "until")
 
     def __init__(self, model: RoutedModel, target: RoutedTarget, user: str | None) -> None:
         """Raises Problem 400 when the model is one per user and there is none."""
@@ -35,6 +35,8 @@ class Destination:
         """Ranks slots beyond the placement."""
         self.order: Sequence[str] | None = None if user is None else target.ranking.order(self.key)
         """The placement in the user's order; None without a user."""
+        self.at_once: set[str] = set() if target.per_user else target.at_once
+        """Slots that answer it at once, by their last answers: requests to them may share a connection."""
         self.fields = target.fields(user)
         """Header lines that tell a predictor what to load."""
         self.until = math.inf

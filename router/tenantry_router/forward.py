@@ -160,7 +160,7 @@ class Forward:
     def _send(self, choice: Choice, now: float) -> None:
         self.slot, self._reason = choice
         body = self._request.body
-        at_once = self.slot.name in self._destination.target.at_once and len(body) <= _SHARED_BYTES
+        at_once = self.slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
         milliseconds = max(1, int((self.deadline - now) * 1000))
         self._call: Call | None = self.slot.upstream.send(
             b"%b%b%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
@@ -189,7 +189,7 @@ class Forward:
         """The slot has no such model to answer with: is it the slot, the model, or the user?"""
         reason = _reason_of(result)
         if reason == wire.NOT_AT_ONCE:  # no failure: it just must not hold up others
-            self._destination.target.at_once.discard(self.slot.name)
+            self._destination.at_once.discard(self.slot.name)
             self._send(Choice(self.slot, self._reason), monotonic())
         elif reason in _ELSEWHERE:
             self._retry_or(result)
@@ -247,11 +247,8 @@ class Forward:
 
     def _note(self, outcome: bytes) -> None:
         """The next requests to this slot may share a connection, if this one was answered at once."""
-        target = self._destination.target
-        if outcome != wire.HIT:
-            target.at_once.discard(self.slot.name)
-        elif not target.per_user:
-            target.at_once.add(self.slot.name)
+        slots = self._destination.at_once
+        (slots.add if outcome == wire.HIT else slots.discard)(self.slot.name)
 
     def _route(self, cache: bytes) -> bytes:
         return self._destination.target.route(self.slot.name, cache, self._reason)

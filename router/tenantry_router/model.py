@@ -45,7 +45,7 @@ class RoutedTarget:
         self.turn = 0
         """Rotates requests without a user over slots that are equally busy."""
         self.at_once: set[str] = set()
-        """Slots that answer it at once, by their last answers: requests to them may share a connection."""
+        """What `Destination` keeps of a version that is the same for all users."""
         self.version = reference.version[:VERSION_DIGITS]
         self.per_user = USER_PLACEHOLDER in reference.uri
         path = f"/v2/models/{key}/versions/{reference.version}"
