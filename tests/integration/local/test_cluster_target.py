@@ -108,7 +108,7 @@ def test_lists_longer_than_a_page_are_whole(tenantry: Shell, kubectl: ControlPla
 
 
 def test_a_refusal_has_the_api_servers_words(tenantry: Shell, kubectl: ControlPlane) -> None:
-    bad = ACME.replace("s3://models/acme.onnx", "ftp://models/acme.onnx")
+    bad = ACME.replace("s3://models/acme.onnx", "models/acme.onnx")
     answer = tenantry("apply", "-n", NAMESPACE, "-f", "-", stdin=f"{bad}---\n{ACME.replace('acme', 'good')}")
     assert answer.code == 1
     assert answer.out == "tenantmodel.tenantry.dev/good created\n"

