@@ -16,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from integration.client.conftest import Connect
 from integration.local.running import Up
+from integration.waiting import wait_for
 from tenantry import Client, publish
 from tenantry.client.errors import InvalidInput, NotFound
 from tenantry.local_target import LocalTarget
@@ -40,6 +41,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         for tenant, model, rows in (("prices", PRICES, NUMBERS), ("sold", SOLD, ROWS)):
             published = publish(model, tenant=tenant, sample=rows, to=up.directory.models_prefix)
             target.apply(published.manifest(), "default")
+        with Client(up.url) as client:
+            wait_for(lambda: all(map(client.ready, ("prices", "sold"))), 60, "both models are ready")
         yield up
 
 
