@@ -72,8 +72,7 @@ class Predictions:
                 lambda found: self._forward(request, reply, fields, found, line),
             )
         except Problem as problem:
-            metrics.count_request(problem.status)
-            metrics.count_problem(problem.status, problem.reason)
+            metrics.count_refusal(problem)
             raise
 
     def infer(self, request: Request, reply: Reply) -> None:
@@ -86,8 +85,7 @@ class Predictions:
             destination = self._router.named(fields, name, version, lambda: _user_of_body(request, fields))
             self._forward(request, reply, fields, destination, destination.target.infer_line)
         except Problem as problem:
-            metrics.count_request(problem.status)
-            metrics.count_problem(problem.status, problem.reason)
+            metrics.count_refusal(problem)
             raise
 
     def metadata(self, request: Request, reply: Reply) -> None:
@@ -104,6 +102,7 @@ class Predictions:
         who = named_caller(fields)
         model = self._router.names.find(name, who)
         destination = self._router.destinations.of_model(model, who.user, version)
+        destination.at_once = set()  # it is no prediction: it may wait for a load, and others behind it
         renaming = Renaming(reply, self._router.names.shown(model, who))
         self._forward(request, renaming, fields, destination, destination.target.metadata_line)
 

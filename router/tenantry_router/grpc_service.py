@@ -127,8 +127,7 @@ class InferenceService:
             deadline = request.received + timeout
             Forward(router.forwarder, request, reply, destination, line, lines, deadline).start()
         except Problem as problem:
-            metrics.count_request(problem.status)
-            metrics.count_problem(problem.status, problem.reason)
+            metrics.count_refusal(problem)
             raise
 
 

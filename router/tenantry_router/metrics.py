@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tenantry_core.http.metrics import REGISTRY, Counter, Gauge, Histogram, Value
+from tenantry_core.problems import Problem
 from tenantry_core.snapshot import SourceState
 from tenantry_router.fleet import Fleet
 from tenantry_router.table import Table
@@ -73,6 +74,12 @@ def count_request(status: int) -> None:
 def count_problem(status: int, reason: str) -> None:
     """Tells why; that the prediction was answered is counted beside it."""
     PROBLEMS.labels(str(status), reason).inc()
+
+
+def count_refusal(problem: Problem) -> None:
+    """One prediction was answered without being sent to a slot."""
+    count_request(problem.status)
+    count_problem(problem.status, problem.reason)
 
 
 class _Slots(Collector):

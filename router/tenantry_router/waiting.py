@@ -64,8 +64,7 @@ async def _go_on(
 
 
 def _refuse(reply: Reply, problem: Problem) -> None:
-    metrics.count_request(problem.status)
-    metrics.count_problem(problem.status, problem.reason)
+    metrics.count_refusal(problem)
     reply.send(problem_response(problem))
 
 

@@ -69,9 +69,8 @@ class Pool:
         if share and shared is not None and len(shared.calls) < SHARED_DEPTH:
             shared.start(call)
         elif self._idle:
-            if share and shared is None:
+            if share and shared is None and self._max_connections > 1:  # or nothing else could go out
                 self._shared = self._idle[-1]
-                self._shared.shared = True
             self._idle.pop().start(call)  # the last one used: the others can grow old and go
         else:
             self._waiting.append(call)
@@ -101,8 +100,7 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """`connection` has all its answers and can take the next request."""
-        if connection.shared and not self._closed:
-            connection.idle_since = self._loop.time()
+        if connection is self._shared and not self._closed:
             return
         while self._waiting:
             call = self._waiting.popleft()

@@ -25,7 +25,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self.calls: deque[Call] = deque()
         """Sent and not yet answered, the oldest first; those that were cancelled are among them."""
-        self.shared = False
         self._transport: Any = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self._reused = False

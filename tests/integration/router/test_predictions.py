@@ -336,6 +336,15 @@ def test_explain_tells_what_a_prediction_then_does(client: httpx.Client) -> None
     problem(client.get("/explain/two"), 409, "Ambiguous")
 
 
+def test_only_predictions_are_asked_for_at_once(client: httpx.Client) -> None:
+    """A slot may have to load a model to describe it, and others must not wait behind that."""
+    path = "/v2/models/shop"
+    for _ in range(2):
+        predicted = client.post(f"{path}/infer", json={"inputs": []})
+    assert "tenantry-at-once" in sent(predicted)["headers"]
+    assert "tenantry-at-once" not in sent(client.get(path))["headers"]
+
+
 def test_the_protocols_metadata_uses_the_callers_names(client: httpx.Client) -> None:
     assert client.get("/v2").json()["name"] == "tenantry"
     metadata = client.get("/v2/models/acme")

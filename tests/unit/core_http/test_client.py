@@ -443,3 +443,14 @@ def test_a_callback_that_raises_keeps_no_answer_from_others() -> None:
             assert received[0].body == b"number 1"
 
     run(test)
+
+
+def test_an_only_connection_is_not_kept_for_those_that_share() -> None:
+    async def test() -> None:
+        async with sharing(sends(OK, OK, OK), max_connections=1) as (peer, pool):
+            received: list[Any] = []
+            share(pool, b"", received)
+            assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+            assert (len(received), peer.connections) == (1, 1)
+
+    run(test)
