@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,10 @@ class Lanes:
     and leaves the other threads alone. Used from one event loop.
     """
 
-    def __init__(self, name: str, total: int, per_lane: int, per_place: int | None = None) -> None:
+    def __init__(
+        self, name: str, total: int, per_lane: int, per_place: int | None = None, *, nice: int = 0
+    ) -> None:
+        """`nice` is added to that of the thread which runs the first job: Linux knows a priority a thread."""
         self._total = total
         self._per_lane = per_lane
         self._per_place = total if per_place is None else per_place
@@ -36,7 +40,9 @@ class Lanes:
         self._running_places: Counter[str] = Counter()
         self._running_total = 0
         self._waiting: OrderedDict[_Way, deque[asyncio.Future[None]]] = OrderedDict()
-        self._threads = ThreadPoolExecutor(total, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(
+            total, thread_name_prefix=name, initializer=os.nice, initargs=(nice,)
+        )
 
     async def run(
         self,

@@ -27,6 +27,9 @@ _LOOKS_PER_TENANT = 8
 """Looks at tags, which cost a store next to nothing: thousands of users' artifacts may be due at a time."""
 _OPENS = 2
 """At a time, of one format: opening is work for the processor, and a slot has one."""
+_NICE = 5
+"""Predictions go first where both want a slot's core. With more, a thread that holds the interpreter's
+lock is kept from its core by other processes, and everybody waits for it."""
 _DISK = "disk"
 _TAG = "tag"
 
@@ -159,7 +162,7 @@ class ArtifactLoader:
         lanes = self._lanes.get((origin, model_format))
         if lanes is None:
             name = f"{origin}-{model_format}"
-            lanes = self._lanes[origin, model_format] = Lanes(name, total, per_lane, per_place)
+            lanes = self._lanes[origin, model_format] = Lanes(name, total, per_lane, per_place, nice=_NICE)
         return lanes
 
 

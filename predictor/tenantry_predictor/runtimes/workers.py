@@ -112,6 +112,9 @@ class ForkServer:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
+        # Processes inherit the spawner's priority, and it the one of the thread that gives it its first task:
+        # ours, and not a loader's, which is lower.
+        _spawner.submit(int)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None

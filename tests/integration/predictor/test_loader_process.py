@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from integration.predictor.processes import PredictorProcess
+from integration.predictor.processes import PredictorProcess, model
 
 
-def fork_servers(predictor: PredictorProcess) -> list[str]:
-    """Command lines of the processes that the predictor started."""
-    found = []
-    for task in Path(f"/proc/{predictor.pid}/task").glob("*/children"):
-        for pid in task.read_text().split():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
-            found.append(command)
-    return found
+def fork_servers(predictor: PredictorProcess) -> list[int]:
+    """Processes that the predictor started to open files."""
+    children = [
+        int(pid)
+        for task in Path(f"/proc/{predictor.pid}/task").glob("*/children")
+        for pid in task.read_text().split()
+    ]
+    return [pid for pid in children if b"runtimes.fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize(("formats", "started"), [(["onnx", "xgboost"], 1), (["onnx"], 0), ([], 0)])
@@ -25,4 +26,14 @@ def test_a_pool_that_names_such_formats_has_it_before_the_first_load(
 ) -> None:
     flags = [part for name in formats for part in ("--trust-format", name)]
     with PredictorProcess(tmp_path, "--prefix", f"file://{tmp_path}/", *flags) as predictor:
-        assert sum("runtimes.fork_server" in command for command in fork_servers(predictor)) == started
+        assert len(fork_servers(predictor)) == started
+
+
+def test_it_has_the_priority_of_the_predictor_though_a_thread_of_less_starts_it(tmp_path: Path) -> None:
+    path = tmp_path / "broken.skops"
+    path.write_bytes(b"no skops file")
+    with PredictorProcess(tmp_path, "--prefix", f"file://{tmp_path}/") as predictor:
+        assert predictor.load(model("broken", f"file://{path}", model_format="skops")).status_code == 503
+        [server] = fork_servers(predictor)
+        usual = os.getpriority(os.PRIO_PROCESS, predictor.pid)
+        assert os.getpriority(os.PRIO_PROCESS, server) == usual

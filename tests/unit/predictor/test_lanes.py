@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -197,3 +198,16 @@ def test_a_failure_that_nobody_waits_for_any_more_is_not_complained_of() -> None
 
     run(scenario)
     assert complaints == []
+
+
+def test_threads_take_a_lower_priority_than_the_event_loops() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def scenario() -> None:
+        lanes, usual = Lanes("test", 1, 1, nice=2), priority()
+        assert await lanes.run("a", priority) == min(usual + 2, 19)
+        assert priority() == usual
+        lanes.close()
+
+    run(scenario)
