@@ -83,7 +83,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or what was started would be left behind
     figures: dict[str, Any] = {}
     try:
-        with ControlPlane(fake_nodes=1) as plane, Installation(plane, arguments.slots) as installation:
+        stored = arguments.stored / f"{arguments.models}-{arguments.slots}"
+        if not stored.is_dir():
+            prepare(stored, arguments.models, arguments.slots)
+        with (
+            ControlPlane(fake_nodes=1, stored=stored) as plane,
+            Installation(plane, arguments.slots) as installation,
+        ):
             for name, figure in measure(installation, arguments.models, arguments.statuses):
                 figures[name] = figure
                 print(f"{name:68}{figure:>14}", flush=True)
@@ -106,6 +112,13 @@ def _arguments() -> argparse.Namespace:
         default=PATIENCE,
         metavar="SECONDS",
         help="go on after this time even if statuses still wait to be written (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--stored",
+        type=Path,
+        default=Path.home() / ".cache/tenantry/scale",
+        help="where what etcd stores of so many objects is kept for the next run; remove it after a change of"
+        " what the operator makes of a pool (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="write the figures to this file, as JSON")
     return parser.parse_args()
@@ -294,18 +307,28 @@ class SliceWatch:
 # What is measured
 
 
+def prepare(stored: Path, count: int, slots: int) -> None:
+    """A pool whose slots are ready, and models that no operator has seen."""
+    with ControlPlane(fake_nodes=1) as plane, Installation(plane, slots) as installation:
+        with installation.operator():
+            _wait_slots(installation)
+        began = time.monotonic()
+        asyncio.run(create_models(plane, [f"m{number:06}" for number in range(count)]))
+        print(f"{count} TenantModels created in {_seconds(began)} s", flush=True)
+        plane.keep(stored)
+
+
+def _wait_slots(installation: Installation) -> None:
+    ready = f"{OWN}/predictorpools/default"
+    wait_for(
+        lambda: _found(installation, ready).get("status", {}).get("readyReplicas") == installation.slots,
+        300,
+        "all slots are ready",
+    )
+
+
 def measure(installation: Installation, count: int, patience: float) -> Iterator[Figure]:
     """All figures, in the order in which they are found."""
-    with installation.operator():
-        ready = f"{OWN}/predictorpools/default"
-        wait_for(
-            lambda: _found(installation, ready).get("status", {}).get("readyReplicas") == installation.slots,
-            300,
-            "all slots are ready",
-        )
-    began = time.monotonic()
-    asyncio.run(create_models(installation.plane, [f"m{number:06}" for number in range(count)]))
-    yield "TenantModels created, s (the API server's share)", _seconds(began)
     watch = SliceWatch(installation.kube)
     before = installation.requests()
     began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from contextlib import ExitStack
@@ -32,10 +33,13 @@ class ControlPlane(Scope):
     Without controllers objects are stored, validated and watched, and nothing acts on them. With
     controllers a Deployment makes pods, which stay Pending. With fake nodes they turn Ready and fill
     EndpointSlices, though no container runs. Fake nodes imply controllers.
+
+    With `stored`, which `keep` of another made, it begins with all objects of that one.
     """
 
-    def __init__(self, *, controllers: bool = False, fake_nodes: int = 0) -> None:
+    def __init__(self, *, controllers: bool = False, fake_nodes: int = 0, stored: Path | None = None) -> None:
         self._controllers = controllers or fake_nodes > 0
+        self._stored = stored
         self._fake_nodes = fake_nodes
         self._place = HERE
         self._controller_manager: Process | None = None
@@ -54,6 +58,12 @@ class ControlPlane(Scope):
     def stop_api_server(self) -> None:
         """Takes the API server away, as a crash does. What it stored stays."""
         self.api_server.stop()
+
+    def keep(self, directory: Path) -> None:
+        """Ends the API server and etcd, and keeps there what they stored."""
+        self.api_server.stop()
+        self.etcd.stop()
+        shutil.copytree(self.directory / "etcd", directory)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs kubectl as the administrator and gives its output; raises KubectlError when it refuses."""
@@ -92,6 +102,8 @@ class ControlPlane(Scope):
 
     def _start(self, stack: ExitStack) -> None:
         address = self._place.address
+        if self._stored is not None:
+            shutil.copytree(self._stored, self.directory / "etcd")
         etcd = commands.etcd(self.directory / "etcd", address, self._etcd_port, self._etcd_peer_port)
         self.etcd = self._launch(stack, etcd)
         self.etcd.wait_until(lambda: is_listening(self._etcd_port, address), _START_SECONDS)
@@ -119,8 +131,9 @@ class ControlPlane(Scope):
 
     def _start_fake_nodes(self, stack: ExitStack) -> None:
         kwok = self._launch(stack, commands.kwok(self.kubeconfig))
-        for number in range(self._fake_nodes):
-            self._api.create("/api/v1/nodes", node_manifest(f"node-{number}"))
+        for name in (f"node-{number}" for number in range(self._fake_nodes)):
+            if self._api.read(f"/api/v1/nodes/{name}") is None:
+                self._api.create("/api/v1/nodes", node_manifest(name))
         self._wait_for_nodes(kwok, self._fake_nodes)
 
     def _wait_for_nodes(self, kubelet: Process, count: int) -> None:
