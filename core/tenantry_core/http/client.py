@@ -48,7 +48,7 @@ class Pool:
         self._max_connections = max_connections
         self._idle_timeout = idle_timeout
         self._connect_timeout = connect_timeout
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._idle: deque[UpstreamConnection] = deque()
         self._shared: UpstreamConnection | None = None
         self._connections: set[UpstreamConnection] = set()
@@ -67,7 +67,7 @@ class Pool:
         self.in_flight += 1
         shared = self._shared
         if share and shared is not None and len(shared.calls) < SHARED_DEPTH:
-            shared.start(call)
+            shared.join(call)
         elif self._idle:
             if share and shared is None and self._max_connections > 1:  # or nothing else could go out
                 self._shared = self._idle[-1]
@@ -110,10 +110,10 @@ class Pool:
         if self._closed:
             connection.close()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = self.loop.time()
         self._idle.append(connection)
         if self._sweep is None:
-            self._sweep = self._loop.call_later(self._idle_timeout, self._close_idle)
+            self._sweep = self.loop.call_later(self._idle_timeout, self._close_idle)
 
     def remember(self, connection: UpstreamConnection) -> None:
         """`connection` is open."""
@@ -131,12 +131,12 @@ class Pool:
     def _close_idle(self) -> None:
         """Close what was not used for the idle timeout; the oldest are on the left."""
         self._sweep = None
-        now = self._loop.time()
+        now = self.loop.time()
         while self._idle and now - self._idle[0].idle_since >= self._idle_timeout:
             self._idle.popleft().close()
         if self._idle:
             delay = self._idle[0].idle_since + self._idle_timeout - now
-            self._sweep = self._loop.call_later(delay, self._close_idle)
+            self._sweep = self.loop.call_later(delay, self._close_idle)
 
     def _connect_if_needed(self) -> None:
         if (
@@ -144,7 +144,7 @@ class Pool:
             and len(self._connections) + self._opening < self._max_connections
         ):
             self._opening += 1
-            task = self._loop.create_task(self._connect())
+            task = self.loop.create_task(self._connect())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -152,7 +152,7 @@ class Pool:
         connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._loop.create_connection(lambda: connection, self._host, self._port)
+                await self.loop.create_connection(lambda: connection, self._host, self._port)
             problem = "closed at once" if connection.lost else ""
         except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that is no name
             problem = str(error) or "timed out"

@@ -25,6 +25,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self.calls: deque[Call] = deque()
         """Sent and not yet answered, the oldest first; those that were cancelled are among them."""
+        self._unsent: list[bytes] = []
+        """Requests that go out together."""
         self._transport: Any = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self._reused = False
@@ -40,10 +42,29 @@ class UpstreamConnection(asyncio.Protocol):
         self.lost = False
 
     def start(self, call: Call) -> None:
-        """Send `call` now; the connection is idle or shared. (uvloop writes once per iteration.)"""
+        """Send `call` now; the connection is idle."""
         self.calls.append(call)
         call.connection = self
         self._transport.write(call.request)
+
+    def join(self, call: Call) -> None:
+        """Send `call` behind others, with all that join in this iteration of the loop.
+
+        A system call costs more than all else that is done for a request, and uvloop makes one a write.
+        """
+        self.calls.append(call)
+        call.connection = self
+        unsent = self._unsent
+        if not unsent:
+            self._pool.loop.call_soon(self._send_joined)
+        unsent.append(call.request)
+
+    def _send_joined(self) -> None:
+        """What is not sent because the connection has ended goes the way of all its calls."""
+        unsent = self._unsent
+        self._unsent = []
+        if not self.lost:
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def drop(self) -> None:
         """A call was cancelled. Where nobody waits for an answer any more the connection is reset.
