@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import TenantModel
 from tenantry_core.slices import Entry
-from tenantry_operator.planning.placement import place, place_some
-from tenantry_operator.planning.replicas import load_shares, wanted_replicas
+from tenantry_operator.planning.balance import Loads
+from tenantry_operator.planning.placement import BOUND, place, place_some
+from tenantry_operator.planning.replicas import replicas_by_load, total_loads, wanted_replicas
 
 Placement = Mapping[str, tuple[str, ...]]
 Members = Mapping[str, tuple[str, ...]]
@@ -46,7 +48,10 @@ class Desired:
         """How many of these models each slot holds, by pool."""
         self._members: Members = {}
         self._load: Rates = None
-        self._shares: dict[str, float] = {}
+        self._totals: dict[str, float] = {}
+        """Requests per second of each pool."""
+        self._loads: defaultdict[str, Loads] = defaultdict(Loads)
+        """The same by slot, by pool."""
         self._unsettled: set[str] = set()
         """Models that count as placed elsewhere: see `_current`."""
 
@@ -78,17 +83,29 @@ class Desired:
                 self.slots.pop(key, None)
             else:
                 self._candidates[key] = candidate
+        busy: set[str] = set()
         stale = {key for key in self._unsettled | changed.keys() if key in self._candidates}
         if load is not self._load or (load is not None and shifted & load.keys()):
-            self._load = load
-            self._shares = load_shares(load, {key: one.pool for key, one in self._candidates.items()})
+            self._measure(load)
             stale |= {k for k in self._candidates if self._known_count(k) != self._count(k, members, before)}
+            busy = set(self._loads)
         whole = not resumed or members != self._members
         self._members = members
         by_pool: dict[str, set[str]] = {pool: set() for pool in pools}
         for key in self._candidates if whole else stale:
             by_pool.setdefault(self._candidates[key].pool, set()).add(key)
-        return {key for pool, keys in by_pool.items() for key in self._place(pool, keys, before)}
+        moved = {key for pool, keys in by_pool.items() for key in self._place(pool, keys, before)}
+        return moved | {key for pool in by_pool.keys() | busy for key in self._balance(pool, before)}
+
+    def _measure(self, load: Rates) -> None:
+        """Take the requests per second of each model."""
+        self._load = load
+        self._totals = total_loads(load, {key: one.pool for key, one in self._candidates.items()})
+        self._loads.clear()
+        for key, rate in (load or {}).items():
+            candidate = self._candidates.get(key)
+            if candidate is not None:
+                self._loads[candidate.pool].put(key, self.slots.get(key, ()), rate)
 
     def _place(self, pool: str, keys: Collection[str], before: Placement) -> set[str]:
         """Give these a place, and all others of the pool where that takes it; gives those that move."""
@@ -116,13 +133,36 @@ class Desired:
             settled = not failed or set(self._routed(key)) == set(placed[key])
             (self._unsettled.discard if settled else self._unsettled.add)(key)
         slots |= placed
+        for key in slots.keys() & (self._load or {}).keys():
+            self._loads[pool].put(key, slots[key], self._rate(key))
         moved = {key for key, places in slots.items() if self.slots.get(key) != places}
         self.slots |= slots
         return moved
 
+    def _balance(self, pool: str, before: Placement) -> dict[str, tuple[str, ...]]:
+        """Move what overloaded slots have too much of; gives what moves, and where to."""
+        names, counts = self._members.get(pool, ()), self._counts.setdefault(pool, {})
+        held = self._held.setdefault(pool, Counter())
+        capacity = math.ceil(BOUND * held.total() / max(1, len(names)))
+        moves = self._loads[pool].moves(
+            {name: capacity - held[name] for name in names},
+            lambda key: key in counts and not has_failed(self._candidates[key].model),
+            lambda key: self._current(key, before),
+        )
+        for key, places in moves.items():
+            held.subtract(self.slots[key])
+            held.update(places)
+            self.slots[key] = places
+            self._loads[pool].put(key, places, self._rate(key))
+        return moves
+
+    def _rate(self, key: str) -> float:
+        return 0.0 if self._load is None else self._load.get(key, 0.0)
+
     def _take_out(self, key: str) -> None:
         """It holds no place any more."""
         pool = self._candidates[key].pool
+        self._loads[pool].drop(key)
         if self._counts.get(pool, {}).pop(key, None) is not None:
             held = self._held[pool]
             for slot in self.slots[key]:
@@ -136,9 +176,11 @@ class Desired:
         candidate = self._candidates[key]
         if USER_PLACEHOLDER in candidate.model.spec.artifact.uri:
             return None
-        share = None if self._load is None else self._shares.get(key, 0.0)
         size = len(members.get(candidate.pool, ()))
-        return wanted_replicas(candidate.model.spec, len(self._current(key, before)), share, size)
+        by_load = None
+        if self._load is not None:
+            by_load = replicas_by_load(self._rate(key), self._totals.get(candidate.pool, 0.0), size)
+        return wanted_replicas(candidate.model.spec, len(self._current(key, before)), by_load, size)
 
     def _current(self, key: str, before: Placement) -> tuple[str, ...]:
         """Where a model is placed already: as the last plan wanted it, else as it is written.

@@ -57,6 +57,10 @@ class Life(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.sim.models)))
         self.sim.delete(key.removeprefix("ns."))
 
+    @rule(rates=st.dictionaries(names, st.sampled_from([0.0, 120.0, 500.0, 1000.0])))
+    def measure(self, rates: dict[str, float]) -> None:
+        self.sim.load = {f"ns.{name}": rate for name, rate in rates.items()}
+
     @rule(slots=st.integers(1, 4))
     def scale(self, slots: int) -> None:
         self.sim.scale(slots)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tenantry_core.resources import Artifact, TenantModelSpec
 from tenantry_core.wire import SlotReport, WarmModel
-from tenantry_operator.planning.replicas import load_shares, wanted_replicas
+from tenantry_operator.planning.replicas import replicas_by_load, total_loads, wanted_replicas
 from tenantry_operator.reconciling.measurements import Meter
 
 
@@ -52,32 +54,60 @@ def test_a_slot_is_idle_since_the_first_of_the_reports_that_show_no_request() ->
 
 
 @pytest.mark.parametrize(
-    ("now", "share", "slots", "wanted"),
+    ("now", "by_load", "wanted"),
     [
-        (1, None, 10, 1),
-        (3, None, 10, 3),
-        (1, 0.1, 10, 4),
-        (4, 0.06, 10, 4),
-        (4, 0.02, 10, 1),
-        (1, 1.0, 10, 10),
-        (0, None, 10, 1),
+        (1, None, 1),
+        (3, None, 3),
+        (1, 4, 4),
+        (4, 3, 4),
+        (4, 2, 4),
+        (4, 1, 1),
+        (1, 40, 10),
+        (0, None, 1),
+        (3, 0, 1),
     ],
 )
-def test_a_model_grows_with_its_share_and_shrinks_below_half(
-    now: int, share: float | None, slots: int, wanted: int
+def test_a_model_grows_with_its_load_and_shrinks_below_half(
+    now: int, by_load: int | None, wanted: int
 ) -> None:
-    assert wanted_replicas(TenantModelSpec(Artifact("s3://m/a.onnx")), now, share, slots) == wanted
+    assert wanted_replicas(TenantModelSpec(Artifact("s3://m/a.onnx")), now, by_load, 10) == wanted
 
 
 def test_the_spec_bounds_the_number_of_slots() -> None:
     spec = TenantModelSpec(Artifact("s3://m/a.onnx"), min_replicas=2, max_replicas=3)
-    assert wanted_replicas(spec, 1, 0.0, 10) == 2
-    assert wanted_replicas(spec, 1, 1.0, 10) == 3
-    assert wanted_replicas(spec, 1, 1.0, 1) == 1, "there are no more slots than there are"
+    assert wanted_replicas(spec, 1, 0, 10) == 2
+    assert wanted_replicas(spec, 1, 10, 10) == 3
+    assert wanted_replicas(spec, 1, 10, 1) == 1, "there are no more slots than there are"
 
 
-def test_shares_are_of_the_pool_and_only_of_hot_models() -> None:
-    load = {"ns.a": 300.0, "ns.b": 50.0, "ns.c": 1000.0}
-    shares = load_shares(load, {"ns.a": "p", "ns.b": "p", "ns.c": "q", "ns.d": "q"})
-    assert shares == {"ns.a": pytest.approx(300 / 350), "ns.b": 0.0, "ns.c": 1.0, "ns.d": 0.0}
-    assert load_shares(None, {"ns.a": "p"}) == {}
+def test_a_model_wants_slots_for_its_share_of_the_load() -> None:
+    assert replicas_by_load(1000.0, 10_000.0, 10) == 4
+    assert replicas_by_load(1000.0, 10_000.0, 100) == 10, (
+        "one for each hundred requests per second are plenty"
+    )
+    assert replicas_by_load(90.0, 90.0, 10) == 1
+    assert replicas_by_load(0.0, 0.0, 10) == 0
+
+
+@given(
+    rate=st.floats(1.0, 1e5),
+    others=st.floats(0.0, 1e6),
+    slots=st.integers(1, 200),
+    noise=st.lists(st.floats(0.8, 1.25), min_size=2, max_size=20),
+)
+def test_noise_makes_a_model_grow_but_never_swing(
+    rate: float, others: float, slots: int, noise: list[float]
+) -> None:
+    spec, now = TenantModelSpec(Artifact("s3://m/a.onnx")), 1
+    for factor in noise:
+        before = now
+        by_load = replicas_by_load(rate * factor, rate * factor + others, slots)
+        now = wanted_replicas(spec, before, by_load, slots)
+        assert now >= before
+
+
+def test_the_load_of_a_pool_is_that_of_its_models() -> None:
+    load = {"ns.a": 300.0, "ns.b": 50.0, "ns.c": 1000.0, "ns.gone": 5.0}
+    pools = {"ns.a": "p", "ns.b": "p", "ns.c": "q", "ns.d": "q"}
+    assert total_loads(load, pools) == {"p": 350.0, "q": 1000.0}
+    assert total_loads(None, pools) == {}
