@@ -15,7 +15,8 @@ from tenantry.publishing.errors import PublishError
 from tenantry_core.problems import Problem
 from tenantry_predictor.errors import LoadError
 from tenantry_predictor.runtimes import onnx as onnx_runtime
-from tenantry_predictor.runtimes.onnx import COLUMNS_KEY, SAMPLE_KEY, OnnxModel
+from tenantry_predictor.runtimes.base import LoadedModel
+from tenantry_predictor.runtimes.onnx_metadata import COLUMNS_KEY, SAMPLE_KEY
 from tenantry_predictor.tables import TableReader
 
 
@@ -36,14 +37,14 @@ def encode_graph(content: bytes, sample: pd.DataFrame | None) -> Artifact:
     return Artifact(content, "onnx", ".onnx", inputs, row, note, libraries=_makers(content))
 
 
-def _opened(content: bytes) -> OnnxModel:
+def _opened(content: bytes) -> LoadedModel:
     try:
         return onnx_runtime.load_bytes(content)
     except LoadError as error:
         raise PublishError(error.message) from error
 
 
-def _with_sample(content: bytes, served: OnnxModel, sample: pd.DataFrame) -> bytes:
+def _with_sample(content: bytes, served: LoadedModel, sample: pd.DataFrame) -> bytes:
     graph = onnx.ModelProto.FromString(content)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     if not served.columns and _is_table(served, sample):
@@ -56,12 +57,12 @@ def _with_sample(content: bytes, served: OnnxModel, sample: pd.DataFrame) -> byt
     return bytes(graph.SerializeToString(deterministic=True))
 
 
-def _is_table(served: OnnxModel, sample: pd.DataFrame) -> bool:
+def _is_table(served: LoadedModel, sample: pd.DataFrame) -> bool:
     """Whether it takes one [N,k] input, as wide as the sample."""
     return len(served.inputs) == 1 and served.inputs[0].shape[1:] in ((sample.shape[1],), (-1,))
 
 
-def _answered(served: OnnxModel) -> Any:
+def _answered(served: LoadedModel) -> Any:
     """The row stored in the file, which the graph must answer: it is what predictors probe it with."""
     if served.sample is None:
         return None
@@ -73,7 +74,7 @@ def _answered(served: OnnxModel) -> Any:
     return json.loads(served.sample)
 
 
-def _inputs(served: OnnxModel) -> tuple[Input, ...]:
+def _inputs(served: LoadedModel) -> tuple[Input, ...]:
     if served.columns and len(served.inputs) == 1:
         kind = "string" if served.inputs[0].datatype == "BYTES" else "number"
         return tuple(Input(name, kind) for name in served.columns)

@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
 from tenantry_predictor.runtimes.columns import InputColumns, transformer_positions
-from tenantry_predictor.runtimes.onnx import COLUMNS_KEY, SAMPLE_KEY
+from tenantry_predictor.runtimes.onnx_metadata import COLUMNS_KEY, SAMPLE_KEY
 from tenantry_predictor.runtimes.trees import holds_trees, missing_goes_left
 
 Precision = Literal["float", "double"]

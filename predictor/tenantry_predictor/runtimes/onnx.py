@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from tenantry_core.problems import Problem
 from tenantry_core.wire import Tensor
+from tenantry_predictor.runtimes import numpy_model, onnx_metadata
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel, LoadError
+from tenantry_predictor.runtimes.limits import check_size, no_memory
 from tenantry_predictor.runtimes.memory import METER, return_freed_memory
-from tenantry_predictor.runtimes.onnx_checks import check_graph
-
-COLUMNS_KEY = "tenantry.columns"
-"""Metadata of the file: a JSON list of the column names."""
-SAMPLE_KEY = "tenantry.sample"
-"""Metadata of the file: a `/predict` body of one row, JSON."""
+from tenantry_predictor.runtimes.onnx_checks import checked
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -56,8 +53,10 @@ _ERRORS = (
 )
 _FOLDED_BYTES = 16 << 20
 """What is constant is computed when a file is opened, but for results larger than this."""
-_MOST_BYTES = 64 << 20
-"""Of one prediction's results: they become JSON, a value at a time, in the one process of all models."""
+_WASTEFUL = 3
+"""Times the file: a session of a graph keeps that and more, of trees twice; one of a .ort file does not."""
+_ORT_SHARE = 4
+"""A .ort file is larger than what it becomes."""
 _NO_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate memory")
 _ERROR_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(r"\S+\.(?:cc|h):\d+ (?:.*?\[with .*?\] |\S+ )")
@@ -74,9 +73,8 @@ class OnnxModel(LoadedModel):
         self.inputs = tuple(_tensor(node) for node in session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in session.get_outputs() if node.type in _DATATYPES)
         metadata = session.get_modelmeta().custom_metadata_map
-        self.columns = _columns(metadata, self.inputs)
-        sample = metadata.get(SAMPLE_KEY)
-        self.sample = sample.encode() if sample else None
+        self.columns = onnx_metadata.columns(metadata, self.inputs)
+        self.sample = onnx_metadata.sample(metadata)
         self.size_bytes = 0
         if not self.inputs or not self.outputs:
             raise LoadError("LoadFailed", "The graph has no tensor input or no tensor output.")
@@ -85,50 +83,70 @@ class OnnxModel(LoadedModel):
         try:
             results = self._session.run(outputs, tensors)
         except MemoryError as error:
-            raise _too_large() from error
+            raise no_memory() from error
         except _ERRORS as error:
             if _NO_MEMORY.search(str(error)):
-                raise _too_large() from error
+                raise no_memory() from error
             raise Problem(
                 422, f"The model refused the input: {_words(error)}", reason="InputRefused"
             ) from error
-        if sum(result.nbytes for result in results) > _MOST_BYTES:
-            raise Problem(
-                422, f"The answer is larger than {_MOST_BYTES >> 20} MiB; send fewer rows.", reason="TooLarge"
-            )
+        check_size(results)
         return dict(zip(outputs, results, strict=True))
 
     def close(self) -> None:
         self._session = None
         METER.freed(self.size_bytes)
 
+    def prepare(self, content: bytes) -> bytes:
+        with METER.measure(len(content)):
+            smaller = _ort_format(content)
+        with METER.measure(len(smaller) // _ORT_SHARE) as size:
+            session = _session(smaller)
+        self._session = session  # a prediction under way has the other one until it ends
+        METER.freed(self.size_bytes)
+        self.size_bytes, self.wasteful = size(), False
+        return smaller
 
-def load(path: Path) -> OnnxModel:
+
+def load(path: Path) -> LoadedModel:
     """Open a file. Raises LoadError, and OSError when it cannot be read."""
-    return _measured(path.stat().st_size, path.read_bytes)
+    return _opened(path.stat().st_size, path.read_bytes)
 
 
-def load_bytes(data: bytes) -> OnnxModel:
+def load_bytes(data: bytes) -> LoadedModel:
     """Open a serialised graph. Raises LoadError when it is corrupt, or refers to files beside it."""
-    return _measured(len(data), lambda: data)
+    return _opened(len(data), lambda: data)
 
 
-def _measured(file_bytes: int, read: Callable[[], bytes]) -> OnnxModel:
+def load_prepared(content: bytes) -> LoadedModel:
+    """Open what a model of ours was `prepared` as: never a file from elsewhere. Raises LoadError."""
+    if content[4:8] != b"ORTM":
+        return load_bytes(content)
     _start_engine()
-    with METER.measure(file_bytes) as size:
-        model = _open(read())
+    with METER.measure(len(content) // _ORT_SHARE) as size:
+        model = _open(content)
     model.size_bytes = size()
     return model
 
 
+def _opened(file_bytes: int, read: Callable[[], bytes]) -> LoadedModel:
+    _start_engine()
+    with METER.measure(file_bytes) as size:
+        data = read()
+        small = numpy_model.read(checked(data))
+        if small is not None:
+            return small
+        model = _open(data)
+    model.size_bytes = size()
+    model.wasteful = model.size_bytes > _WASTEFUL * file_bytes
+    return model
+
+
 def _open(data: bytes) -> OnnxModel:
-    check_graph(data)
-    session = _session(data)
-    session._model_bytes = None  # kept for a change of providers: a whole file a model, for nothing
     try:
-        return OnnxModel(session)
+        return OnnxModel(_session(data))
     except UnicodeDecodeError as error:
-        raise LoadError("LoadFailed", "A name or the metadata of the file is not UTF-8.") from error
+        raise onnx_metadata.not_utf8() from error
 
 
 @functools.cache
@@ -142,7 +160,18 @@ def _start_engine() -> None:
     _session(onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString())
 
 
-def _session(data: bytes) -> Any:
+def _ort_format(graph: bytes) -> bytes:
+    """ONNX Runtime's own format, which it can only write into a file: one in memory."""
+    descriptor = os.memfd_create("tenantry-ort", os.MFD_CLOEXEC)
+    try:
+        _session(graph, f"/proc/self/fd/{descriptor}")
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _session(data: bytes, write_to: str = "") -> Any:
+    """A session; optimised, in ONNX Runtime's format, it is also written to a file. Raises LoadError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -153,14 +182,19 @@ def _session(data: bytes) -> Any:
     options.add_session_config_entry(
         "optimization.constant_folding_max_output_size_in_bytes", str(_FOLDED_BYTES)
     )
+    if write_to:
+        options.optimized_model_filepath = write_to
+        options.add_session_config_entry("session.save_model_format", "ORT")
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except MemoryError as error:
         raise _no_room() from error
     except _ERRORS as error:
         if _NO_MEMORY.search(str(error)):
             raise _no_room() from error
         raise LoadError("LoadFailed", f"This is no ONNX file that can be run: {_words(error)}") from error
+    session._model_bytes = None  # kept for a change of providers: a whole file a model, for nothing
+    return session
 
 
 def _tensor(node: Any) -> Tensor:
@@ -168,33 +202,6 @@ def _tensor(node: Any) -> Tensor:
     if datatype is None:
         raise LoadError("LoadFailed", f"Input {node.name!r} is a {node.type}; only tensors can be sent.")
     return Tensor(node.name, datatype, tuple(d if isinstance(d, int) and d > 0 else -1 for d in node.shape))
-
-
-def _columns(metadata: Mapping[str, str], inputs: Sequence[Tensor]) -> tuple[str, ...]:
-    """The names stored in the file, checked against the inputs that they name."""
-    text = metadata.get(COLUMNS_KEY)
-    if text is None:
-        return ()
-    try:
-        names = json.loads(text)
-    except ValueError as error:
-        raise LoadError("LoadFailed", f"The metadata {COLUMNS_KEY} is no JSON.") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise LoadError("LoadFailed", f"The metadata {COLUMNS_KEY} is no list of names.")
-    if len(set(names)) != len(names):
-        raise LoadError("LoadFailed", f"The metadata {COLUMNS_KEY} names a column twice.")
-    expected = len(inputs) if len(inputs) > 1 else inputs[0].shape[-1] if inputs[0].shape else 1
-    if expected not in (-1, len(names)):
-        raise LoadError("LoadFailed", f"The metadata {COLUMNS_KEY} names {len(names)} columns of {expected}.")
-    return tuple(names)
-
-
-def _too_large() -> Problem:
-    return Problem(
-        422,
-        "The model needs more memory for this request than the predictor has; send fewer rows.",
-        reason="TooLarge",
-    )
 
 
 def _no_room() -> LoadError:

@@ -28,10 +28,10 @@ _Ints = npt.NDArray[np.int64]
 _NONE: _Ints = np.empty(0, np.int64)
 
 
-def check_graph(data: bytes) -> None:
-    """Raises LoadError."""
+def checked(data: bytes) -> onnx.ModelProto:
+    """The file, parsed. Raises LoadError."""
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:
         raise LoadError("LoadFailed", "The file is not ONNX, or it is truncated or corrupt.") from error
     graphs = [model.graph, *model.functions]
@@ -43,6 +43,7 @@ def check_graph(data: bytes) -> None:
         raise LoadError("LoadFailed", f"The graph has more than {MAX_NODES} nodes.")
     if any(_is_deep(node) for graph in graphs for node in _nodes(graph)):
         raise LoadError("LoadFailed", f"A decision tree is deeper than {MAX_TREE_DEPTH} splits.")
+    return model
 
 
 def _is_external(tensor: Any) -> bool:

@@ -85,12 +85,12 @@ def test_column_names_must_suit_the_input(columns: tuple[str, ...], sentence: st
         onnx.load_bytes(graphs.linear(columns=columns))
 
 
-@pytest.mark.parametrize("padding", [0, 1 << 16, 1 << 22])
+@pytest.mark.parametrize("padding", [1 << 16, 1 << 22])
 def test_size_is_what_the_heap_grows_by(padding: int) -> None:
     data = graphs.linear(padding=padding)
     onnx.load_bytes(data)
     sizes = [model.size_bytes for model in [onnx.load_bytes(data) for _ in range(5)]]
-    assert all(max(len(data), 15_000) <= size < 2 * len(data) + 150_000 for size in sizes)
+    assert all(len(data) <= size < 2 * len(data) + 150_000 for size in sizes)
 
 
 def test_sizes_add_up_to_what_the_process_grows_by() -> None:
