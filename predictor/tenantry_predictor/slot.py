@@ -58,7 +58,7 @@ class Slot:
         disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
         stores = open_stores(StoreSettings(settings.prefixes, settings.s3_endpoint, settings.s3_region))
         self.cache = CachedModelRepository(
-            ArtifactLoader(stores, disk, self.runtimes.open), settings.cache_memory, settings.refresh
+            ArtifactLoader(stores, disk, self.runtimes), settings.cache_memory, settings.refresh
         )
         metrics = Metrics()
         self.plane = DataPlane(self.cache, metrics)

@@ -15,6 +15,7 @@ from tenantry_predictor.repositories.flights import Flights
 from tenantry_predictor.repositories.freshness import REFRESH_SECONDS, Freshness
 from tenantry_predictor.repositories.loader import ArtifactLoader, Loaded, Origin
 from tenantry_predictor.repositories.memory import Entry, MemoryTier
+from tenantry_predictor.repositories.preparation import Preparation
 from tenantry_predictor.runtimes.base import LoadedModel
 
 _LOAD_SECONDS = Histogram(
@@ -53,6 +54,7 @@ class CachedModelRepository:
         self.memory = MemoryTier(budget_bytes, _dispose)
         self.failures = FailureMemory(clock)
         self._loader = loader
+        self._preparation = Preparation(loader, self.memory)
         self._clock = clock
         self.freshness = Freshness(loader.tag, self, refresh_seconds, clock)
         self._flights: Flights[_Trip, tuple[Entry, Loaded]] = Flights(self._fly, self)
@@ -112,6 +114,7 @@ class CachedModelRepository:
             raise
         key = self._loaded(source, loaded, asked)
         entry = self.memory.add(key, loaded.model, loaded.seconds, spare=True)
+        self._preparation.later(entry)
         entry.requests.setdefault(source.model, 0)
         return entry
 
@@ -144,6 +147,7 @@ class CachedModelRepository:
 
     def close(self) -> None:
         self.freshness.close()
+        self._preparation.close()
         self._loader.close()
         self.memory.close()
 
@@ -157,7 +161,9 @@ class CachedModelRepository:
             self.failures.record(source, error)
             raise
         key = self._loaded(source, loaded, asked)
-        return self.memory.add(key, loaded.model, loaded.seconds), loaded
+        entry = self.memory.add(key, loaded.model, loaded.seconds)
+        self._preparation.later(entry)
+        return entry, loaded
 
     def _loaded(self, source: Source, loaded: Loaded, asked: float) -> Key:
         _LOAD_SECONDS.labels(loaded.origin).observe(loaded.seconds)

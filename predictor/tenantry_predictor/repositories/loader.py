@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from tenantry_predictor.errors import DigestMismatch, LoadError, OutsideAllowedStorage, StorageUnavailable
-from tenantry_predictor.repositories.base import ModelRepository, Source
+from tenantry_predictor.repositories.base import Key, ModelRepository, Source
 from tenantry_predictor.repositories.disk import DiskTier
 from tenantry_predictor.repositories.fetching import WithinLimits
 from tenantry_predictor.repositories.lanes import Lanes
@@ -18,7 +19,6 @@ from tenantry_predictor.repositories.staging import Staged
 from tenantry_predictor.runtimes.base import LoadedModel
 
 Origin = Literal["hit", "disk", "miss"]
-Open = Callable[[str, Path], LoadedModel]
 
 _FETCHES = 64
 _FETCHES_PER_PLACE = 32
@@ -30,8 +30,22 @@ _OPENS = 2
 _NICE = 5
 """Predictions go first where both want a slot's core. With more, a thread that holds the interpreter's
 lock is kept from its core by other processes, and everybody waits for it."""
+_NICE_LATER = 10
+"""Of what nobody waits for."""
 _DISK = "disk"
 _TAG = "tag"
+
+
+class Runtimes(Protocol):
+    """What opens artifacts. Blocks; all raise LoadError."""
+
+    def open(self, model_format: str, path: Path, /) -> LoadedModel: ...
+
+    def form(self, model_format: str, /) -> str:
+        """The name of what is prepared here of an artifact."""
+        ...
+
+    def open_prepared(self, content: bytes, /) -> LoadedModel: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +67,14 @@ class ArtifactLoader:
     to a second) hold up nobody else.
     """
 
-    def __init__(self, stores: Mapping[str, ModelRepository], disk: DiskTier, open_model: Open) -> None:
+    def __init__(self, stores: Mapping[str, ModelRepository], disk: DiskTier, runtimes: Runtimes) -> None:
         """`stores` by URI scheme."""
         self._stores = stores
         self._disk = disk
-        self._open_model = open_model
+        self._runtimes = runtimes
         self._lanes: dict[tuple[str, str], Lanes] = {}
         self._opening: dict[str, threading.Semaphore] = {}
+        self._later = Lanes("prepare", 1, 1, nice=_NICE_LATER)
 
     async def load(
         self,
@@ -98,8 +113,12 @@ class ArtifactLoader:
         lanes = self._lanes_of(place.partition(":")[0], _TAG, _FETCHES, _LOOKS_PER_TENANT, _FETCHES_PER_PLACE)
         return await lanes.run(source.tenant, lambda: _tag(store, source), place=place)
 
+    async def prepare(self, key: Key, model: LoadedModel) -> None:
+        """Make a wasteful model smaller, and keep for the next time what it was made of."""
+        await self._later.run(key.tenant, lambda: self._prepare(key, model))
+
     def close(self) -> None:
-        for lanes in self._lanes.values():
+        for lanes in (self._later, *self._lanes.values()):
             lanes.close()
         self._disk.close()
 
@@ -111,9 +130,10 @@ class ArtifactLoader:
             if path is None:
                 return None
             try:
-                model = self._open_model(source.format, path)
+                model = self._opened_prepared(source, digest) or self._runtimes.open(source.format, path)
             except FileNotFoundError:  # another predictor shares the folder and made room
                 return None
+            self._keep_prepared(source, digest, model)
         return Loaded(model, digest, "", "disk", time.perf_counter() - begun)
 
     def _from_store(
@@ -131,18 +151,43 @@ class ArtifactLoader:
             with opening:
                 begun = time.perf_counter()
                 model = self._open(source, staged)
-            self._disk.keep(source.tenant, staged, evict=not spare_disk)
+            if self._disk.keep(source.tenant, staged, evict=not spare_disk):
+                self._keep_prepared(source, staged.sha256, model)
             return Loaded(model, staged.sha256, tag, "miss", fetched + time.perf_counter() - begun)
         finally:
             staged.discard()
 
     def _open(self, source: Source, staged: Staged) -> LoadedModel:
         try:
-            return self._open_model(source.format, staged.path)
+            return self._runtimes.open(source.format, staged.path)
         except OSError as error:
             raise StorageUnavailable(
                 f"{source.uri} was fetched but cannot be read: {error.strerror}."
             ) from error
+
+    def _opened_prepared(self, source: Source, sha256: str) -> LoadedModel | None:
+        content = self._disk.prepared(source.tenant, sha256, self._runtimes.form(source.format))
+        if content is None:
+            return None
+        try:
+            return self._runtimes.open_prepared(content)
+        except LoadError:
+            self._disk.drop_prepared(source.tenant, sha256)
+            return None
+
+    def _keep_prepared(self, source: Source, sha256: str, model: LoadedModel) -> None:
+        if model.prepared:
+            form = self._runtimes.form(source.format)
+            self._disk.prepare(source.tenant, sha256, form, model.prepared)
+            model.prepared = b""
+
+    def _prepare(self, key: Key, model: LoadedModel) -> None:
+        form = self._runtimes.form(key.format)
+        with self._disk.read(key.tenant, key.sha256) as path, suppress(LoadError, OSError):
+            if path is not None:
+                content = self._disk.prepared(key.tenant, key.sha256, form) or path.read_bytes()
+                smaller = model.prepare(content)
+                self._disk.prepare(key.tenant, key.sha256, form, smaller)
 
     # In the event loop
 

@@ -48,6 +48,10 @@ class LoadedModel(ABC):
     """A `/predict` body of one row that the model's author says it answers; None where there is none."""
     size_bytes: int
     """Bytes of memory that it holds, measured while it was loaded."""
+    prepared: bytes = b""
+    """What opening it made of the artifact, to be opened faster the next time; whoever keeps it takes it."""
+    wasteful: bool = False
+    """`prepare` makes it smaller."""
 
     @abstractmethod
     def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:
@@ -59,3 +63,10 @@ class LoadedModel(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back memory and processes."""
+
+    def prepare(self, content: bytes) -> bytes:
+        """Of the artifact, or of what was `prepared`: a form that takes less memory; the model goes on in it.
+
+        For a `wasteful` model, once; others may predict meanwhile. Raises LoadError.
+        """
+        raise NotImplementedError

@@ -57,7 +57,9 @@ class WorkerLoader:
         if isinstance(reply, Graph):
             worker.kill()
             logger.info("%s: %s", path, reply.parity)
-            return onnx.load_bytes(reply.onnx)
+            model = onnx.load_bytes(reply.onnx)
+            model.prepared = reply.onnx
+            return model
         logger.info("%s is served by %s: %s", path, FORMATS[model_format].engine, reply.why)
         return NativeModel(self._server, worker, os.open(path, os.O_RDONLY), reply, model_format)
 

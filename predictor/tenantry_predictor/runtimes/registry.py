@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tenantry_predictor.runtimes import custom, onnx
 from tenantry_predictor.runtimes.base import LoadedModel
+from tenantry_predictor.runtimes.form import form_name
 from tenantry_predictor.runtimes.native import WorkerLoader
 from tenantry_predictor.runtimes.readers import FORMATS
 
@@ -18,6 +19,7 @@ class Runtimes:
     """Opens artifacts. Blocks, so it is called in a thread."""
 
     def __init__(self) -> None:
+        self._form = form_name()
         self._workers = WorkerLoader()
         self._openers: dict[str, Open] = {
             "onnx": onnx.load,
@@ -30,6 +32,14 @@ class Runtimes:
         if opener is None:
             opener = self._openers[model_format] = custom.opener(model_format)
         return opener(path)
+
+    def form(self, model_format: str) -> str:
+        """The name of what is `prepared` of an artifact: opened as another format it is another model."""
+        return f"{model_format}.{self._form}"
+
+    def open_prepared(self, content: bytes) -> LoadedModel:
+        """What was `prepared` here, of any format. Raises LoadError."""
+        return onnx.load_prepared(content)
 
     def expect(self, formats: Collection[str]) -> None:
         """Get ready for the first load of one of these. Raises OSError."""
