@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -21,9 +21,15 @@ def require(*programs: str) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, *, core: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, on one core if `core` names one, from when its port listens to the end of the block."""
-    process = subprocess.Popen([*pinned(core), *command])
+def running(
+    command: list[str], port: int, *, core: int | None = None, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, on one core if `core` names one, from when its port listens to the end of the block.
+
+    What it says goes to `log`, without one to where the benchmark's own output goes.
+    """
+    with contextlib.nullcontext() if log is None else log.open("wb") as output:
+        process = subprocess.Popen([*pinned(core), *command], stdout=output, stderr=output)
     try:
         _wait_for_port(process, port)
         yield process
@@ -51,8 +57,30 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def tree(pids: Iterable[int]) -> list[int]:
+    """These processes and all below them."""
+    found, waiting = [], list(pids)
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                waiting += map(int, task.read_text().split())
+    return found
+
+
+def memory_bytes(pids: Iterable[int], line: str) -> int:
+    """A line of `smaps_rollup`, of these processes and all below them together."""
+    total = 0
+    for pid in tree(pids):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += int(rollup.partition(f"\n{line}:")[2].split()[0]) * 1024
+    return total
+
+
 def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             sys.exit(f"{process.args!r} ended with {process.returncode}")

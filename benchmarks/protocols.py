@@ -25,12 +25,13 @@ import httpx
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from contenders import tenantry
+from models import Model, published
 from processes import free_port, require
 from tenantry_core.oip.open_inference_pb2 import ModelInferRequest, ModelInferResponse
-from warm import tenantry
 from wrk import Round, Server, measure, median, run, table, write_file_script
 
 COLUMNS = 20
@@ -52,7 +53,8 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder, grpc_port = Path(name), free_port()
-        with tenantry(folder, [train()], "--grpc-port", str(grpc_port)) as server:
+        with tenantry(folder, [train()], "--grpc-port", str(grpc_port)) as contender:
+            server = Server("tenantry", contender.port, contender.pids)
             for rows in ROWS:
                 forms = prepare(folder, rows, server, f"127.0.0.1:{grpc_port}", arguments)
                 rounds: dict[str, list[Round]] = {form: [] for form in FORMS}
@@ -78,10 +80,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train() -> Pipeline:
+def train() -> Model:
     generator = np.random.default_rng(7)
     rows = pd.DataFrame(generator.random((200, COLUMNS)), columns=[f"c{n}" for n in range(COLUMNS)])
-    return make_pipeline(StandardScaler(), LinearRegression()).fit(rows, generator.random(200))
+    estimator = make_pipeline(StandardScaler(), LinearRegression()).fit(rows, generator.random(200))
+    return Model(MODEL, estimator, published(estimator))
 
 
 def prepare(folder: Path, rows: int, server: Server, grpc_address: str, arguments: argparse.Namespace) -> Any:

@@ -33,7 +33,7 @@ import pandas as pd
 import xgboost
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
-from processes import free_port, running
+from processes import free_port, memory_bytes, running
 from tenantry_predictor.runtimes import lightgbm as lightgbm_files
 from tenantry_predictor.runtimes import xgboost as xgboost_files
 from tenantry_predictor.runtimes.columns import columns_of
@@ -223,15 +223,7 @@ class Predictor:
 
     def private_bytes(self) -> int:
         """Of the process and of all below it."""
-        total, waiting = 0, [self._pid]
-        while waiting:
-            pid = waiting.pop()
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += int(rollup.partition("Private_Dirty:")[2].split()[0]) * 1024
-                for task in Path(f"/proc/{pid}/task").glob("*/children"):
-                    waiting += map(int, task.read_text().split())
-        return total
+        return memory_bytes([self._pid], "Private_Dirty")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""Warm predictions end to end: Tenantry's router and one slot beside the Flask server that teams begin with.
+"""Warm predictions end to end: Tenantry's router and one slot beside the servers that teams use, in one run.
 
-    python benchmarks/warm.py [--seconds 5] [--rounds 3] [--connections 16] [--models 64] [--out warm.json]
+    python benchmarks/warm.py [--kinds linear forest] [--contenders tenantry mlserver] [--out warm.json]
 
-Every tenant has a model of its own (scaler and linear regression over four columns). Rounds alternate between
-the contenders, on all cores, with the client on the same machine. Every contender's answers are compared with
-the estimators before anything is timed. Needs wrk.
+64 tenants have a model of each kind: scaler and linear regression, gradient boosting of 100 trees, a
+random forest of 100; then 5,000 have a linear model. Rounds alternate between the contenders, on all cores,
+with the client on the same machine. All answers of all contenders are compared with the estimators before
+anything is timed, and each answer that is timed has to be one of those. CPU time is that of all processes of
+a contender. Needs wrk; the peers are installed from PyPI the first time, in environments of their own.
 """
 
 from __future__ import annotations
@@ -12,140 +14,143 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import pickle
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from processes import free_port, require, running
-from tenantry import publish
-from tenantry_core.slices import Entry, Reference, SliceContent, Target
-from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
-from wrk import Round, Server, measure, median, table, write_script
+from contenders import CONTENDERS, Contender
+from models import KINDS, Model, derive, records
+from peers.environment import UnavailableError
+from processes import require
+from wrk import Round, Server, measure, median, table, write_checked_script
 
-COLUMNS = ["amount", "hour", "weekday", "returning"]
-RECORD = {"amount": 12.5, "hour": 7.0, "weekday": 3.0, "returning": 1.0}
+ROWS = (1, 32)
+FEW, MANY = 64, 5000
+LEFT_OUT = {"flask": "it keeps 1,000 models and would open one a request"}
+"""Contenders that cannot keep MANY models, and why."""
+TARGETS = {"linear": 10, "forest": 20}
+"""Of requests/s beside MLServer's: 1 row, FEW models."""
+
+Cell = dict[str, Any]
 
 
 def main() -> None:
     """Train, start, check, measure, print."""
     arguments = _arguments()
     require("wrk")
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        models = train(arguments.models)
-        contenders = [
-            stack.enter_context(tenantry(folder, models)),
-            stack.enter_context(flask(folder, models)),
-        ]
-        for contender in contenders:
-            check(contender, models)
-        script = folder / "wrk.lua"
-        write_script(script, prefix="/predict/tenant-", paths=len(models), body=json.dumps([RECORD]))
-        rounds: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
-        for _ in range(arguments.rounds):
-            for contender in contenders:
-                measured = measure(
-                    contender, script, seconds=arguments.seconds, connections=arguments.connections
-                )
-                rounds[contender.name].append(measured)
-    report(rounds, arguments.connections, arguments.out)
+    few = [model for kind in arguments.kinds for model in derive(kind, FEW)]
+    cells = _grid(few, arguments.kinds, arguments, {})
+    if arguments.many and "linear" in arguments.kinds:
+        cells += _grid(list(derive("linear", arguments.many)), ["linear"], arguments, LEFT_OUT)
+    if arguments.out is not None:
+        document = {"summary": _summary(cells), "connections": arguments.connections, "cells": cells}
+        arguments.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=5, help="of each round (default: %(default)s)")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument(
+        "--many", type=int, default=MANY, help="linear models, 0: none (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=int, default=2, help="of each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="per contender (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="of the client (default: %(default)s)")
-    parser.add_argument("--models", type=int, default=64, help="tenants (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write all figures to this file, as JSON")
     return parser.parse_args()
 
 
-def train(count: int) -> list[Pipeline]:
-    """A fitted pipeline for each tenant, each with coefficients of its own."""
-    generator = np.random.default_rng(7)
-    models = []
-    for _ in range(count):
-        rows = pd.DataFrame(generator.random((200, len(COLUMNS))), columns=COLUMNS)
-        target = rows.to_numpy() @ generator.normal(size=len(COLUMNS))
-        models.append(make_pipeline(StandardScaler(), LinearRegression()).fit(rows, target))
-    return models
+def _grid(
+    models: Sequence[Model], kinds: Sequence[str], arguments: argparse.Namespace, without: dict[str, str]
+) -> list[Cell]:
+    """Each kind by each number of rows, of contenders that run side by side."""
+    left_out = {name: why for name, why in without.items() if name in arguments.contenders}
+    cells = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        contenders = []
+        for name in arguments.contenders:
+            if name not in left_out:
+                print(f"starting {name} with {len(models):,} models", file=sys.stderr, flush=True)
+                try:
+                    contenders.append(stack.enter_context(CONTENDERS[name](Path(folder), models)))
+                except UnavailableError as error:
+                    left_out[name] = str(error)
+        for kind in kinds:
+            of_kind = [model for model in models if model.name.startswith(f"{kind}-")]
+            for rows in ROWS:
+                rounds = _rounds(contenders, of_kind, rows, Path(folder), arguments)
+                cells.append(_cell(kind, len(of_kind), rows, rounds, left_out))
+    return cells
 
 
-@contextlib.contextmanager
-def tenantry(folder: Path, models: list[Pipeline], *options: str) -> Iterator[Server]:
-    """One slot and a router, with these options, over a hand-written snapshot."""
-    router_port, slot_port = free_port(), free_port()
-    entries = tuple(_entry(folder, number, model) for number, model in enumerate(models))
-    snapshot = SnapshotFolder(folder / "snapshot")
-    snapshot.write_slice("placement-0-0", SliceContent(entries))
-    address = SlotAddress("default-0", "default", "127.0.0.1", {"http": slot_port})
-    snapshot.write_addresses(AddressBook((address,)))
-    slot = [
-        *(sys.executable, "-m", "tenantry_predictor", "--slot", "default-0", "--ready-after", "0"),
-        *("--port", str(slot_port), "--cache-dir", str(folder / "cache"), "--prefix", f"file://{folder}/"),
-    ]
-    router = [sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path)]
-    with (
-        running([*slot, "--log-level", "warning"], slot_port) as first,
-        running(
-            [*router, "--port", str(router_port), *options, "--log-level", "warning"], router_port
-        ) as second,
-    ):
-        yield Server("tenantry", router_port, (first.pid, second.pid))
+def _rounds(
+    contenders: Sequence[Contender],
+    models: Sequence[Model],
+    rows: int,
+    folder: Path,
+    arguments: argparse.Namespace,
+) -> dict[str, list[Round]]:
+    scripts = {one.name: _checked(one, models, rows, folder / f"{one.name}.lua") for one in contenders}
+    rounds: dict[str, list[Round]] = {one.name: [] for one in contenders}
+    for _ in range(arguments.rounds):
+        for one in contenders:
+            server = Server(one.name, one.port, one.pids)
+            measured = measure(
+                server, scripts[one.name], seconds=arguments.seconds, connections=arguments.connections
+            )
+            rounds[one.name].append(measured)
+    return rounds
 
 
-def _entry(folder: Path, number: int, model: Pipeline) -> Entry:
-    name = f"tenant-{number}"
-    published = publish(model, tenant=name, to=f"file://{folder}/published/")
-    reference = Reference(published.uri, published.format, published.sha256)
-    target = Target(reference, ("default-0",))
-    created = "2026-01-01T00:00:00Z"
-    return Entry(f"models.{name}", str(number), created, 1, name, "default", targets=(target,))
+def _checked(contender: Contender, models: Sequence[Model], rows: int, script: Path) -> Path:
+    """A script for wrk, once the contender answered for every model what its estimator does."""
+    asked = records(rows)
+    frame = pd.DataFrame(asked)
+    answers = []
+    with contender.client() as client:
+        for model in models:
+            answers.append(contender.ask(client, model.name, asked))
+            expected = model.estimator.predict(frame)
+            if not np.allclose(json.loads(answers[-1]), expected, rtol=1e-4, atol=1e-5):
+                sys.exit(f"{contender.name} answered {answers[-1]} for {model.name}, expected {expected}")
+    targets = [contender.target(model.name) for model in models]
+    body = json.dumps(contender.encode(asked))
+    write_checked_script(script, targets=targets, body=body, before=contender.before, answers=answers)
+    return script
 
 
-@contextlib.contextmanager
-def flask(folder: Path, models: list[Pipeline]) -> Iterator[Server]:
-    pickles = folder / "pickles"
-    pickles.mkdir()
-    for number, model in enumerate(models):
-        (pickles / f"tenant-{number}.pkl").write_bytes(pickle.dumps(model))
-    port = free_port()
-    server = Path(__file__).parent / "peers" / "flask_server.py"
-    with running([sys.executable, str(server), str(pickles), str(port)], port) as process:
-        yield Server("flask", port, (process.pid,))
+def _cell(
+    kind: str, models: int, rows: int, rounds: dict[str, list[Round]], left_out: dict[str, str]
+) -> Cell:
+    print(f"\n{models:,} {kind} models, {rows} rows a request, medians of rounds")
+    print(table(rounds, beside=next(iter(rounds))))
+    for name, why in left_out.items():
+        print(f"{name}: left out, as {why}")
+    medians = {name: asdict(median(each)) for name, each in rounds.items()}
+    return {"kind": kind, "models": models, "rows": rows, "contenders": medians, "left_out": left_out}
 
 
-def check(contender: Server, models: list[Pipeline]) -> None:
-    """Ask for every tenant once, which also makes every model warm."""
-    frame = pd.DataFrame([RECORD])
-    with httpx.Client(base_url=f"http://127.0.0.1:{contender.port}", timeout=30) as client:
-        for number, model in enumerate(models):
-            answer = client.post(f"/predict/tenant-{number}", json=[RECORD])
-            expected = model.predict(frame)
-            if answer.status_code != 200 or not np.allclose(answer.json(), expected, rtol=1e-4, atol=1e-5):
-                sys.exit(f"{contender.name} answered {answer.text} for tenant-{number}, expected {expected}")
-
-
-def report(rounds: dict[str, list[Round]], connections: int, out: Path | None) -> None:
-    each = len(next(iter(rounds.values())))
-    print(f"warm predictions, {connections} connections, medians of {each} rounds")
-    print(table(rounds, beside="flask"))
-    if out is not None:
-        medians = {name: asdict(median(all_rounds)) for name, all_rounds in rounds.items()}
-        out.write_text(json.dumps(medians, indent=2) + "\n")
+def _summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    lines = []
+    for cell in cells:
+        figures = cell["contenders"]
+        if cell["rows"] == 1 and cell["models"] == FEW and {"tenantry", "mlserver"} <= figures.keys():
+            ratio = figures["tenantry"]["throughput"] / figures["mlserver"]["throughput"]
+            line = {
+                "what": f"warm {cell['kind']} model, router + slot, vs MLServer",
+                "value": round(ratio, 1),
+            }
+            lines.append(line | {"unit": "x", "target": TARGETS.get(cell["kind"]), "better": "more"})
+    return lines
 
 
 if __name__ == "__main__":

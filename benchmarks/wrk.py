@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import cpu_seconds, pinned
+from processes import cpu_seconds, pinned, tree
 
 _SCRIPT = """
 local requests, turn = {{}}, 0
@@ -24,23 +24,45 @@ function request()
   return requests[turn]
 end
 """
+_CHECKED_SCRIPT = """
+local targets, body, before = {targets}, {body}, {before}
+local requests, expected, turn = {{}}, {{}}, 0
+threads, wrong = {{}}, 0
+function setup(thread) table.insert(threads, thread) end
+function init()
+  for number, target in ipairs(targets) do
+    requests[number] = wrk.format("POST", target.path, target.headers, body)
+  end
+  for _, answer in ipairs({answers}) do expected[answer] = true end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+function response(status, headers, answer)
+  local _, begun = answer:find(before, 1, true)
+  local last = begun and answer:find("]", begun + 1, true)
+  if not last or not expected[answer:sub(begun + 1, last)] then wrong = wrong + 1 end
+end
+"""
 _FILE_SCRIPT = """
 local file = io.open("{file}", "rb")
 wrk.method, wrk.path, wrk.body = "POST", "{path}", file:read("*a")
 """
 _RESULT = """
 function done(summary, latency)
-  local e = summary.errors
+  local e, unexpected = summary.errors, 0
+  for _, thread in ipairs(threads or {}) do unexpected = unexpected + thread:get("wrong") end
   io.write(string.format('RESULT{"requests":%d, "microseconds":%d, "p50":%d, "p99":%d, "errors":%d}\\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
+    e.connect + e.read + e.write + e.timeout + math.max(e.status, unexpected)))
 end
 """
 
 
 @dataclass(frozen=True)
 class Server:
-    """What is measured: it listens on `port`; the CPU time of all its processes counts."""
+    """What is measured: it listens on `port`; the CPU time of its processes and of all below them counts."""
 
     name: str
     port: int
@@ -69,6 +91,37 @@ def write_file_script(path: Path, *, target: str, body: Path, headers: Mapping[s
     path.write_text("".join([_FILE_SCRIPT.format(file=body, path=target), *lines, _RESULT]))
 
 
+def write_checked_script(
+    path: Path,
+    *,
+    targets: Sequence[tuple[str, Mapping[str, str]]],
+    body: str,
+    before: str,
+    answers: Iterable[str],
+) -> None:
+    """Requests to these targets, a path and headers each, in turn.
+
+    The part of an answer from behind `before` to the next `]` has to be one of `answers`, or it is an error.
+    """
+    listed = [
+        {"path": path, "headers": {"Content-Type": "application/json", **headers}}
+        for path, headers in targets
+    ]
+    script = _CHECKED_SCRIPT.format(
+        targets=_lua(listed), body=_lua(body), before=_lua(before), answers=_lua(sorted(set(answers)))
+    )
+    path.write_text(script + _RESULT)
+
+
+def _lua(value: object) -> str:
+    """Lists, dictionaries and text as Lua writes them; its texts are those of JSON."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"[{_lua(key)}]={_lua(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_lua, value)) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def measure(
     server: Server, script: Path, *, seconds: int, connections: int, core: int | None = None
 ) -> Round:
@@ -79,13 +132,17 @@ def measure(
 
 def run(command: list[str], server: Server) -> Round:
     """One round of a client that prints its figures as wrk's script does."""
-    before = sum(cpu_seconds(pid) for pid in server.pids)
+    before = _cpu_seconds(server.pids)
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    used = sum(cpu_seconds(pid) for pid in server.pids) - before
+    used = _cpu_seconds(server.pids) - before
     figures = json.loads(output.split("RESULT", 1)[1])
     requests = figures["requests"]
     throughput = requests / figures["microseconds"] * 1e6
     return Round(throughput, figures["p50"], figures["p99"], used / requests * 1e6, figures["errors"])
+
+
+def _cpu_seconds(pids: Iterable[int]) -> float:
+    return sum(map(cpu_seconds, tree(pids)))
 
 
 def median(rounds: list[Round]) -> Round:
