@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -25,7 +26,7 @@ _NAMES_SHOWN = 10
 class TableReader:
     """How one model takes tables: as one [N,k] input, or as one [N,1] input a column."""
 
-    __slots__ = ("_columns", "_expected", "_inputs", "_pick", "_width")
+    __slots__ = ("__weakref__", "_columns", "_expected", "_inputs", "_pick", "_width")
 
     def __init__(self, inputs: Sequence[Tensor], columns: Sequence[str]) -> None:
         """Several inputs without column names are columns named like the inputs; no inputs take any table."""
@@ -160,6 +161,17 @@ class TableReader:
         unknown = next(name for name in names if name not in self._expected)
         known = _some(self._columns)
         return _misfit(f"{what} has a column {unknown!r} that the model does not know; it takes {known}.")
+
+
+_readers: WeakValueDictionary[tuple[tuple[Tensor, ...], tuple[str, ...]], TableReader] = WeakValueDictionary()
+
+
+def table_reader(inputs: tuple[Tensor, ...], columns: tuple[str, ...]) -> TableReader:
+    """One for all models that take the same table."""
+    reader = _readers.get((inputs, columns))
+    if reader is None:
+        reader = _readers[inputs, columns] = TableReader(inputs, columns)
+    return reader
 
 
 def encode_predictions(array: AnyArray) -> bytes:

@@ -140,7 +140,8 @@ class GraphReader:
             raise NotKnown
         tensors, results = zip(*outputs, strict=True)
         dtype = self._weights[0].dtype if self._weights else np.dtype(np.float32)
-        weights = np.concatenate([np.empty(0, dtype), *(array.reshape(-1) for array in self._weights)])[None]
+        rows = [array.reshape(1, -1) for array in self._weights]
+        weights = np.concatenate([np.empty((1, 0), dtype), *rows], axis=1)
         shapes = tuple(array.shape for array in self._weights)
         return Steps(self.inputs, tensors, shapes, dtype, tuple(self._steps), results), weights
 

@@ -323,9 +323,9 @@ def test_each_tenant_loads_what_it_names_itself(bench: Bench) -> None:
 
 
 def test_unpinned_artifact_is_found_on_the_disk(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "cache", memory=100_000)
-    source = bench.source("a.onnx", graphs.linear([1]), pinned=False)
-    others = [bench.source(f"{i}.onnx", graphs.linear([i]), "globex") for i in range(4)]
+    bench = Bench(tmp_path / "cache", memory=1_000_000)
+    source = bench.source("a.onnx", graphs.linear([1], padding=200_000), pinned=False)
+    others = [bench.source(f"{i}.onnx", graphs.linear([i], padding=200_000), "globex") for i in range(4)]
 
     async def scenario() -> None:
         await get(bench, source)
