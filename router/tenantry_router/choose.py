@@ -14,6 +14,9 @@ LOAD_BOUND = 1.25
 ALWAYS_ALLOWED = 4
 """Requests in flight below which a slot counts as idle whatever the mean is: so few cost nobody a wait."""
 
+LATELY = 256
+"""Requests sent to a slot after which those before count half: what has been evened out is past."""
+
 PRIMARY = "primary"
 LEAST_LOADED = "least-loaded"
 OVERLOAD = "overload"
@@ -46,7 +49,7 @@ def choose(
     """
     pool = pool or _NO_POOL
     slots = pool.slots
-    choice = _least_loaded(target, slots, tried) if order is None else _by_hash(order, slots, tried)
+    choice = _least_loaded(target, pool, tried) if order is None else _by_hash(order, slots, tried)
     return choice or _beyond_placement(target, pool, key, tried)
 
 
@@ -75,14 +78,18 @@ def _by_hash(order: Sequence[str], slots: Mapping[str, Slot], tried: Collection[
     return Choice(chosen, PRIMARY if chosen.name == order[0] else FAILOVER)
 
 
-def _least_loaded(target: RoutedTarget, slots: Mapping[str, Slot], tried: Collection[str]) -> Choice | None:
-    usable = _usable(target.slots, slots, tried)
+def _least_loaded(target: RoutedTarget, pool: SlotPool, tried: Collection[str]) -> Choice | None:
+    """Of slots that are equally busy, the one that was sent the least, whatever it was and whosever.
+
+    So what can go anywhere fills up what cannot, and a pool's load is more even than its placement.
+    """
+    usable = _usable(target.slots, pool.slots, tried)
     if not usable:
         return None
-    least = min(slot.in_flight for slot in usable)
-    idlest = [slot for slot in usable if slot.in_flight == least]
-    target.turn += 1
-    chosen = idlest[target.turn % len(idlest)]
+    chosen = min(usable, key=lambda slot: (slot.upstream.in_flight, slot.sent))
+    if chosen.sent >= LATELY:
+        for slot in pool.slots.values():
+            slot.sent //= 2
     return Choice(chosen, FAILOVER if tried else LEAST_LOADED)
 
 

@@ -25,6 +25,7 @@ class Slot:
         "out_until",
         "probe_failures",
         "ready",
+        "sent",
         "upstream",
     )
 
@@ -44,6 +45,8 @@ class Slot:
         """How often in a row failing requests have put it out of rotation."""
         self.out_until = 0.0
         """When the last of these ejections ends or ended, in the loop's time."""
+        self.sent = 0
+        """Requests sent to it lately: `choose` halves it now and then."""
 
     @property
     def available(self) -> bool:

@@ -159,6 +159,7 @@ class Forward:
 
     def _send(self, choice: Choice, now: float) -> None:
         self.slot, self._reason = choice
+        self.slot.sent += 1
         body = self._request.body
         at_once = self.slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
         milliseconds = max(1, int((self.deadline - now) * 1000))

@@ -31,7 +31,6 @@ class RoutedTarget:
         "ranking",
         "reference",
         "slots",
-        "turn",
         "version",
         "weight",
     )
@@ -42,8 +41,6 @@ class RoutedTarget:
         self.slots = target.slots
         self.weight = target.weight
         self.ranking = Ranking(target.slots)
-        self.turn = 0
-        """Rotates requests without a user over slots that are equally busy."""
         self.at_once: set[str] = set()
         """What `Destination` keeps of a version that is the same for all users."""
         self.version = reference.version[:VERSION_DIGITS]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry_core.hashing import hash_user, rank
-from tenantry_router.choose import ALWAYS_ALLOWED, LOAD_BOUND, candidates, choose
+from tenantry_router.choose import ALWAYS_ALLOWED, LATELY, LOAD_BOUND, candidates, choose
 from tenantry_router.fleet import SlotPool
 from tenantry_router.model import RoutedTarget
 from tenantry_router.rendezvous import Ranking
@@ -80,12 +80,37 @@ def test_below_a_handful_of_requests_a_user_stays_with_its_slot() -> None:
     assert (choice.slot.name, choice.reason) == ("p-0", "primary")
 
 
+def send(placed: RoutedTarget, pool: SlotPool) -> str:
+    """A request without a user, answered before the next one."""
+    choice = choose(placed, pool, None, 0)
+    assert choice is not None
+    choice.slot.sent += 1
+    return choice.slot.name
+
+
 def test_without_a_user_the_least_loaded_is_taken_and_equals_take_turns() -> None:
     pool = fleet(["p-0", "p-1", "p-2", "p-3"]).pools["p"]
     load(pool, p_0=3, p_1=1, p_2=1, p_3=0)
     placed = target(["p-0", "p-1", "p-2"])
-    chosen = Counter(choice.slot.name for _ in range(10) if (choice := choose(placed, pool, None, 0)))
+    chosen = Counter(send(placed, pool) for _ in range(10))
     assert chosen == {"p-1": 5, "p-2": 5}
+
+
+@given(st.integers(1, 3))
+def test_what_can_go_anywhere_fills_up_what_cannot(times: int) -> None:
+    pool = fleet(["p-0", "p-1", "p-2"]).pools["p"]
+    anywhere, bound = target(["p-0", "p-1", "p-2"]), target(["p-1"])
+    sent = Counter(send(placed, pool) for _ in range(2000 * times) for placed in (bound, anywhere, anywhere))
+    assert max(sent.values()) - min(sent.values()) <= LATELY
+
+
+def test_a_slot_that_joins_is_not_flooded_to_catch_up() -> None:
+    names = ["p-0", "p-1", "p-2"]
+    pool = fleet(names).pools["p"]
+    for name in names[:2]:
+        pool.slots[name].sent = 1_000_000
+    sent = Counter(send(target(names), pool) for _ in range(10_000))
+    assert sent["p-2"] < 6000
 
 
 def test_users_are_spread_evenly() -> None:
