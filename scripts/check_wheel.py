@@ -54,7 +54,7 @@ def main() -> None:
 
 def _check_base(place: Path, wheel: Path, constraints: Path) -> None:
     command = _install(place / "base", str(wheel), constraints) / "tenantry"
-    answer = subprocess.run([command], capture_output=True, text=True, timeout=60, check=False, cwd=place)
+    answer = subprocess.run([command], capture_output=True, text=True, timeout=120, check=False, cwd=place)
     if answer.returncode != 1 or "pip install 'tenantry[all]'" not in answer.stderr:
         sys.exit(f"the base install does not say what it lacks:\n{answer.stdout}{answer.stderr}")
 
@@ -100,7 +100,7 @@ def _predicted(command: list[str], work: Path) -> list[float]:
     deadline = time.monotonic() + UP_SECONDS
     while True:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, cwd=work, env=_environment()
+            command, capture_output=True, text=True, timeout=120, check=False, cwd=work, env=_environment()
         )
         if answer.returncode == 0:
             return [float(value) for value in answer.stdout.strip("[]\n").split(",")]

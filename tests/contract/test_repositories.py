@@ -61,7 +61,7 @@ def file_place(tmp_path: Path) -> Place:
 def s3_place(stack: ExitStack, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
-    monkeypatch.setattr(s3, "_READ_SECONDS", 1.0)
+    monkeypatch.setattr(s3, "_READ_SECONDS", 10.0)
     client = boto3.client("s3", **server.client_arguments)
     if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
         client.create_bucket(Bucket=BUCKET)

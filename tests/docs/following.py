@@ -19,7 +19,7 @@ from docs.pages import Command, File, steps
 from integration.local.running import Up
 
 _COMMAND_SECONDS = 240.0
-_ASK_AGAIN_SECONDS = 30.0
+_ASK_AGAIN_SECONDS = 60.0
 _ASKS = re.compile(r"(\w+=\S+ )*(curl|tenantry (get|describe|explain|predict)) .*", re.DOTALL)
 _EXPECTED_FAILURE = re.compile(r"[Ee]rror")
 

@@ -61,7 +61,7 @@ def check_all(url: str, **known: Any) -> None:
         expected_statuses=["2xx", "403", "404", "409", "415", "422", "503"]
     )
     checks = ChecksConfig(positive_data_acceptance=refused)
-    project = ProjectConfig(generation=generation, checks=checks, request_timeout=20.0)
+    project = ProjectConfig(generation=generation, checks=checks, request_timeout=60.0)
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     for result in schema.get_all_operations():

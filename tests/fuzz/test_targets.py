@@ -50,7 +50,7 @@ def test_led_by_coverage(name: str, tmp_path: Path) -> None:
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4000:]

@@ -116,7 +116,7 @@ class Installation(Scope):
             self.wait_answers(f"m{number}", number + 1)
             self.wait_ready(f"m{number}")
 
-    def wait_ready(self, name: str, status: str = "True", seconds: float = 30.0) -> str:
+    def wait_ready(self, name: str, status: str = "True", seconds: float = 60.0) -> str:
         """The reason of Ready, once it has this status."""
 
         def reached() -> str | None:
@@ -152,7 +152,7 @@ class Installation(Scope):
         response = self.predict(user, row)
         return response.is_success and response.json() == [expected]
 
-    def wait_answers(self, user: str, expected: float, seconds: float = 30.0) -> None:
+    def wait_answers(self, user: str, expected: float, seconds: float = 60.0) -> None:
         wait_for(lambda: self.answers(user, expected), seconds, f"{user} is answered with {expected}")
 
     # Processes

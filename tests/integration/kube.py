@@ -75,7 +75,16 @@ class Kube:
         answer = self._http.request(
             method, path, content=content, params=params, headers={"Content-Type": content_type}
         )
-        document: dict[str, Any] = answer.json()
         if answer.is_error:
-            raise ApiError(answer.status_code, document)
+            raise ApiError(answer.status_code, _status_object(answer))
+        document: dict[str, Any] = answer.json()
         return document
+
+
+def _status_object(answer: httpx.Response) -> dict[str, Any]:
+    """A server that is starting refuses in plain words."""
+    try:
+        document: dict[str, Any] = answer.json()
+    except ValueError:
+        return {"message": answer.text.strip()}
+    return document

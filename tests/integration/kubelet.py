@@ -19,6 +19,8 @@ from integration.kube import ApiError, Kube
 
 _PERIOD = 0.1
 _PROBE_SECONDS = 0.5
+_PROBES_TO_FAIL = 3
+"""That time out, one after another, as kubelets count: on a busy machine one says nothing."""
 SLOT_LABEL, POOL_LABEL = "tenantry.dev/slot", "tenantry.dev/pool"
 
 
@@ -37,6 +39,9 @@ class Pod:
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     ready: bool = False
     terminating: bool = False
+    restarts: int = 0
+    late_probes: int = 0
+    """Since the last one that was answered."""
 
     @property
     def url(self) -> str:
@@ -162,7 +167,7 @@ class Kubelet:
         path = f"/apis/apps/v1/namespaces/{self._namespace}/deployments"
         try:
             found = self._kube.items(path, labelSelector=SLOT_LABEL)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, ApiError):  # it is away, or comes back
             return
         self._deployments = {d["metadata"]["labels"][SLOT_LABEL]: d for d in found}
 
@@ -181,7 +186,9 @@ class Kubelet:
             elif pod.terminating and not pod.process.is_running:
                 self._pods.remove(pod)
             elif not pod.process.is_running:
+                pod.ready = False
                 pod.process.start()
+                pod.restarts += 1
 
     def _run_slot(self, slot: str, deployment: dict[str, Any]) -> None:
         """Make before break, as maxSurge 1 and maxUnavailable 0 ask."""
@@ -226,9 +233,14 @@ class Kubelet:
         if not pod.process.is_running:
             return False
         try:
-            return self._http.get(f"{pod.url}/v2/health/ready").is_success
+            answer = self._http.get(f"{pod.url}/v2/health/ready")
+        except httpx.TimeoutException:
+            pod.late_probes += 1
+            return pod.ready and pod.late_probes < _PROBES_TO_FAIL
         except httpx.HTTPError:
             return False
+        pod.late_probes = 0
+        return answer.is_success
 
     def _publish(self) -> None:
         collection = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}/endpointslices"
@@ -239,12 +251,19 @@ class Kubelet:
                     self._kube.apply(f"{collection}/{name}", manifest)
                     self._published[name] = manifest
             for name in self._published.keys() - wanted.keys():
-                self._kube.delete(f"{collection}/{name}")
+                self._delete(f"{collection}/{name}")
                 del self._published[name]
             for slot, deployment in self._deployments.items():
                 self._publish_status(slot, deployment)
         except (httpx.HTTPError, ApiError):
             return  # again in the next round
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._kube.delete(path)
+        except ApiError as error:
+            if error.status != 404:  # it was deleted by a request whose answer was lost
+                raise
 
     def _publish_status(self, slot: str, deployment: dict[str, Any]) -> None:
         metadata = deployment["metadata"]

@@ -154,7 +154,7 @@ def test_a_process_ends_with_its_model(opened: Open, name: str) -> None:
     model = opened(regressors()[name])
     assert children() - before
     model.close()
-    wait_for(lambda: not children() - before, 10.0, "the model's process is gone")
+    wait_for(lambda: not children() - before, 60.0, "the model's process is gone")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

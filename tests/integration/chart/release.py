@@ -15,7 +15,7 @@ from cluster.controlplane import ControlPlane
 
 CHART = Path(__file__).resolve().parents[3] / "deploy/helm/tenantry"
 NAME = NAMESPACE = "tenantry"
-_SECONDS = 120.0
+_SECONDS = 270.0
 
 Manifest = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Release:
         return self._helm("template", name, str(CHART), "--values=-", values=values)
 
     def uninstall(self) -> str:
-        return self._helm("uninstall", NAME, "--timeout=60s")
+        return self._helm("uninstall", NAME, "--timeout=240s")
 
     def tokens(self) -> list[str]:
         """Lines of the Secret."""

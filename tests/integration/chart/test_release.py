@@ -12,6 +12,7 @@ from cluster.controlplane import ControlPlane
 from cluster.errors import KubectlError
 from integration.chart.release import CHART, NAMESPACE, HelmError, Release
 from integration.chart.uninstalling import uninstall
+from integration.waiting import wait_for
 
 CRDS = {
     f"customresourcedefinition.apiextensions.k8s.io/{kind}.tenantry.dev"
@@ -95,12 +96,20 @@ def test_a_training_job_may_bring_models_and_no_more(plane: ControlPlane, releas
     role = ["--clusterrole=tenantry-edit", f"--serviceaccount={NAMESPACE}:trainer"]
     plane.kubectl("create", "rolebinding", "trainer", *role)
     trainer = f"--kubeconfig={plane.kubeconfig_for('trainer', NAMESPACE)}"
+    wait_for(lambda: may_create_models(plane, trainer), 60, "the API server has heard of the binding")
     uri = "s3://models/trained.onnx"
     plane.kubectl(trainer, "apply", "-f", "-", stdin=MODEL % {"name": "trained", "uri": uri})
     assert plane.kubectl(trainer, "get", "tenantmodels", "--output=name") == f"{MODELS}/trained\n"
     plane.kubectl(trainer, "delete", "tenantmodel", "trained")
     with pytest.raises(KubectlError, match="cannot list resource"):
         plane.kubectl(trainer, "get", "predictorpools")
+
+
+def may_create_models(plane: ControlPlane, account: str) -> bool:
+    try:
+        return plane.kubectl(account, "auth", "can-i", "create", "tenantmodels").strip() == "yes"
+    except KubectlError:  # it ends with an error where the answer is no
+        return False
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -49,10 +50,10 @@ def answer(running: Running, user: str) -> list[float] | None:
 def test_a_model_is_served_and_told_of(plane: ControlPlane, running: Running) -> None:
     apply(plane, "acme", running.put("acme.onnx", artifacts.linear(3, 1)))
     wait_for(lambda: answer(running, "acme") == [7.0], START_SECONDS, "acme is answered")
-    plane.kubectl("wait", "tenantmodel/acme", "--for=condition=Ready", "--timeout=30s")
-    plane.kubectl("wait", "predictorpool/default", "--for=condition=Ready", "--timeout=30s")
+    plane.kubectl("wait", "tenantmodel/acme", "--for=condition=Ready", "--timeout=100s")
+    plane.kubectl("wait", "predictorpool/default", "--for=condition=Ready", "--timeout=100s")
     about = ["events", "--field-selector=involvedObject.name=acme", "--output=name"]
-    assert wait_for(lambda: plane.kubectl("get", *about), 10, "an Event tells of acme")
+    assert wait_for(lambda: plane.kubectl("get", *about), 60, "an Event tells of acme")
     url = plane.kubectl("get", "tenantmodel/acme", "--output=jsonpath={.status.url}")
     assert url == f"http://tenantry-router.{NAMESPACE}.svc/predict/acme"
 
@@ -78,7 +79,7 @@ def test_slots_come_and_go(plane: ControlPlane, running: Running, release: Relea
     wait_for(lambda: leaving not in release.names("deployment"), START_SECONDS, "a slot has left")
     plane.kubectl("scale", "predictorpool/default", "--replicas=2")
     wait_for(lambda: running.kubelet.ready_slots() == SLOTS, START_SECONDS, "it is there again")
-    assert answer(running, "acme") == [7.0]
+    wait_for(lambda: answer(running, "acme") == [7.0], 60, "acme is answered")
 
 
 @pytest.mark.parametrize("account", ["tenantry-operator", "tenantry-router", "tenantry-predictor"])
@@ -92,15 +93,14 @@ def test_nobody_reads_secrets(plane: ControlPlane, running: Running, account: st
 
 def test_nothing_was_forbidden(running: Running) -> None:
     for part in ("operator", "router"):
-        assert "cannot" not in running.log(part), running.log(part)
-        assert "forbidden" not in running.log(part), running.log(part)
+        assert not re.search(r"cannot \w+ resource|forbidden", running.log(part)), running.log(part)
 
 
 def test_uninstalling_takes_what_the_operator_made(
     plane: ControlPlane, running: Running, release: Release
 ) -> None:
     running.operator.terminate()
-    wait_for(lambda: not running.operator.is_running, 10, "the operator has ended, as its pod would")
+    wait_for(lambda: not running.operator.is_running, 60, "the operator has ended, as its pod would")
     uninstall(plane, release)
     assert release.left() == set()
     assert plane.kubectl("get", "predictorpools,tenantmodels", "--output=name").split() == [

@@ -14,7 +14,7 @@ from integration.chart.release import NAMESPACE, Release
 from integration.waiting import wait_for
 
 _JOB = "tenantry-cleanup"
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 def uninstall(plane: ControlPlane, release: Release) -> str:

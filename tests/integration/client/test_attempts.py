@@ -76,14 +76,14 @@ def test_the_router_is_told_how_long_the_caller_waits_and_what_is_left_of_it(con
     with Scripted(problem(503, "Later.", Retry_After="1"), Reply()) as server:
         connect(server.url, timeout=60.0).predict("acme", ROWS, timeout=20.0)
         first, second = (int(asked.headers["tenantry-timeout"].removesuffix("ms")) for asked in server.asked)
-        assert 19_000 < first <= 20_000
+        assert 10_000 < first <= 20_000
         assert second <= first - 1000
 
 
 def test_a_server_that_hangs_costs_the_timeout_and_no_more(connect: Connect) -> None:
     with Scripted(HANG) as server:
-        client = connect(server.url, timeout=0.3)
-        with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.\d+ s") as raised:
+        client = connect(server.url, timeout=1.5)
+        with pytest.raises(DeadlineExceeded, match=r"did not answer within 1\.\d+ s") as raised:
             client.predict("acme", ROWS)
         assert raised.value.status is None
         assert len(server.asked) == 1

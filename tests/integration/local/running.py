@@ -93,7 +93,7 @@ class Up:
         return httpx.post(f"{self.url}/predict/{user}", json=[[x]], trust_env=False, timeout=30.0)
 
     def wait_for_answer(self, user: str, value: float) -> None:
-        wait_for(lambda: self._answer(user) == [value], 30.0, f"{user} is answered {value}")
+        wait_for(lambda: self._answer(user) == [value], 60.0, f"{user} is answered {value}")
 
     def _answer(self, user: str) -> Any:
         try:

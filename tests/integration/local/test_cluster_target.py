@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from cluster.errors import KubectlError
+from cluster.ports import free_ports, is_listening
 from cluster.processes import Process
-from integration.harness import own_address
+from integration.definitions import install
+from integration.harness import START_SECONDS, own_address
 from shell import ACME, Shell
-from tenantry_core.crds import crd_directory
 from tenantry_core.version import VERSION
 
 NAMESPACE = "commands"
@@ -25,8 +25,7 @@ NAMESPACE = "commands"
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> ControlPlane:
     """With the kinds defined, and a namespace of these tests' own."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(crd_directory()))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    install(control_plane)
     control_plane.kubectl("create", "namespace", NAMESPACE)
     return control_plane
 
@@ -186,15 +185,13 @@ def test_the_router_is_found_behind_the_api_server(
     assert "say where the router is with --url" in absent.err
 
     address = own_address()
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     (tmp_path / "snapshot").mkdir()
     command = ["-m", "tenantry_router", "--snapshot", str(tmp_path / "snapshot"), "--host", address]
     router = Process([sys.executable, *command, "--port", str(port)], tmp_path / "router.log")
     router.start()
     try:
-        router.wait_until(lambda: _listens(address, port), 20)
+        router.wait_until(lambda: is_listening(port, address), START_SECONDS)
         _router_in_cluster(kubectl, address, port)
         answer = tenantry("predict", "acme", "-f", "-", stdin="[[1]]")
         assert answer.code == 1
@@ -205,11 +202,6 @@ def test_the_router_is_found_behind_the_api_server(
     finally:
         router.stop()
         kubectl.kubectl("delete", "service,endpoints,pod", "--all", "--force", f"--namespace={NAMESPACE}")
-
-
-def _listens(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
 
 
 def _router_in_cluster(kubectl: ControlPlane, address: str, port: int) -> None:

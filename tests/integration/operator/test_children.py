@@ -13,9 +13,9 @@ import pytest
 
 from cluster.controlplane import ControlPlane
 from cluster.processes import Process
+from integration.definitions import install
 from integration.kube import OWN, ApiError, Kube
 from integration.waiting import wait_for
-from tenantry_core.crds import crd_files
 
 NAMESPACE = "tenantry"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
@@ -29,9 +29,7 @@ SLOTS = 3
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """A cluster with controllers and an operator, in a namespace that lets in only restricted pods."""
     with ControlPlane(fake_nodes=2) as plane:
-        for path in crd_files():
-            plane.kubectl("apply", "-f", str(path))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        install(plane)
         plane.kubectl("create", "namespace", NAMESPACE)
         label = "pod-security.kubernetes.io/enforce=restricted"
         plane.kubectl("label", "namespace", NAMESPACE, label)
@@ -83,8 +81,14 @@ def settled(kube: Kube) -> None:
 
 
 def allowed(kube: Kube) -> int:
-    status: dict[str, int] = kube.get(BUDGET).get("status", {})
-    return status.get("disruptionsAllowed", 0) if status.get("expectedPods") == SLOTS else 0
+    """Pods, by a status that is of the present budget; none while there is no budget."""
+    try:
+        budget = kube.get(BUDGET)
+    except ApiError:
+        return 0
+    status: dict[str, int] = budget.get("status", {})
+    current = status.get("observedGeneration") == budget["metadata"]["generation"]
+    return status.get("disruptionsAllowed", 0) if current and status.get("expectedPods") == SLOTS else 0
 
 
 def evict(kube: Kube, pod: dict[str, Any]) -> None:

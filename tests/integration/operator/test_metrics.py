@@ -33,6 +33,7 @@ def expositions(
         made.apply("served", made.publish("served", 2, 1), minReplicas=2)
         made.apply("lost", {"uri": f"s3://{BUCKET}/nothing.onnx"})
         made.wait_answers("served", 3)
+        made.wait_ready("served")
         assert made.wait_ready("lost", "False") == "ArtifactNotFound"
         for user in range(20):
             assert made.router.post(f"/predict/served:{user}", json=[[1, 2, 3]]).status_code == 422
@@ -40,9 +41,24 @@ def expositions(
         _talk_nonsense("127.0.0.1", made.router_port)
         for pod in made.kubelet.pods():
             _talk_nonsense(pod.host, pod.port)
+        wait_for(lambda: _is_told(made), 60, "all that has happened is told")
         told = {part: made.expositions(part) for part in PARTS}
     told["Router"].append(_of_a_router_without_predictors(tmp_path_factory.mktemp("snapshot")))
     return told
+
+
+def _is_told(made: Installation) -> bool:
+    """Whether what is counted beside the answers, and looked at from time to time, has arrived."""
+    told = {part: [samples(text) for text in made.expositions(part)] for part in PARTS}
+    [operator], [router], predictors = told["Operator"], told["Router"], told["Predictor"]
+    refused = 'tenantry_http_refused_total{status="400"}'
+    return (
+        operator.get('tenantry_operator_models{ready="True",reason="Probed"}') == 1
+        and operator.get('tenantry_operator_slots{pool="default",state="ready"}') == 2
+        and router.get('tenantry_router_slots{pool="default",state="available"}') == 2
+        and all(refused in each for each in (router, *predictors))
+        and sum(each["tenantry_predictor_models"] for each in predictors) == 2
+    )
 
 
 def _talk_nonsense(host: str, port: int) -> None:
@@ -64,7 +80,7 @@ def _of_a_router_without_predictors(folder: Path) -> str:
             wanted = ("tenantry_router_ejections_total{", "tenantry_router_upstream_errors_total{")
             return text if all(name in text for name in wanted) else ""
 
-        return wait_for(exposition, 20, "the router notices that its slots are gone")
+        return wait_for(exposition, 60, "the router notices that its slots are gone")
 
 
 @pytest.mark.parametrize("part", PARTS)

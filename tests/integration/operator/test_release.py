@@ -57,7 +57,9 @@ class Release:
     def apply(self, **spec: Any) -> dict[str, Any]:
         """The pool's spec once an operator with these values has been there."""
         with self.running(**spec) as log:
-            wait_for(lambda: "the PredictorPool default" in log.read_text(), SECONDS, "the pool is applied")
+            wait_for(
+                lambda: "applied the PredictorPool default" in log.read_text(), SECONDS, "the pool is applied"
+            )
         found: dict[str, Any] = self.kube.get(f"{POOLS}/default")["spec"]
         return found
 
@@ -118,7 +120,8 @@ def test_what_was_scaled_or_edited_since_stays(release: Release, plane: ControlP
         assert spec["cache"]["disk"] == "2Gi"
         assert [(e["name"], e["value"]) for e in spec["template"]["env"]] == [("A", "new"), ("B", "user")]
         assert spec["template"]["nodeSelector"] == {"a.b/c": "user"}
-    note = wait_for(release.notes, SECONDS, "an Event says so")[0]
+    with release.running(**values):
+        note = wait_for(release.notes, SECONDS, "an Event says so")[0]
     assert "spec.replicas (set by kubectl)" in note
     assert 'spec.template.env[name="B"].value (set by kubectl-patch)' in note
 

@@ -31,7 +31,7 @@ def under_load(installation: Installation) -> Background:
 
 def go_on(load: Background, count: int = 2 * MODELS) -> None:
     seen = len(load.answers)
-    wait_for(lambda: len(load.answers) > seen + count, 30, "requests go on")
+    wait_for(lambda: len(load.answers) > seen + count, 60, "requests go on")
 
 
 def test_pods_are_rolled_warm(installation: Installation) -> None:
@@ -76,11 +76,11 @@ def test_the_successor_of_a_lost_pod_turns_ready_warm(installation: Installation
     mine = {model for model, slots in installation.placement().items() if slots == (slot,)}
     assert mine
     installation.kubelet.hold(slot)
-    wait_for(lambda: slot not in installation.kubelet.ready_slots(), 10, "its pod is gone")
+    wait_for(lambda: slot not in installation.kubelet.ready_slots(), 60, "its pod is gone")
     installation.kubelet.let_go(slot)
     wait_for(lambda: slot in installation.kubelet.ready_slots(), START_SECONDS, "its successor is ready")
     with under_load(installation) as load:
-        wait_for(lambda: any(f"slot={slot};" in a.route for a in load.answers), 20, "it is asked again")
+        wait_for(lambda: any(f"slot={slot};" in a.route for a in load.answers), 60, "it is asked again")
         go_on(load)
     assert {answer.status for answer in load.answers} == {200}
     cold = [a.route for a in load.answers if f"slot={slot};" in a.route and "cache=hit" not in a.route]

@@ -17,7 +17,7 @@ import httpx
 from cluster.ports import free_ports
 from integration.waiting import wait_for
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 class PredictorProcess:

@@ -16,10 +16,10 @@ from integration.waiting import wait_for
 def test_it_serves_until_nobody_asks_any_more(tmp_path: Path, models_folder: Path, put: Put) -> None:
     named = put(linear((2.0, 1.0)))
     prefix = f"file://{models_folder}/"
-    with PredictorProcess(tmp_path, "--prefix", prefix, "--ready-after", "0", "--drain", "1") as predictor:
+    with PredictorProcess(tmp_path, "--prefix", prefix, "--ready-after", "0", "--drain", "3") as predictor:
         predictor.predict(named, [[1.0, 1.0]])
         predictor.kill(signal.SIGTERM)
-        wait_for(lambda: is_last(predictor.predict(named, [[1.0, 1.0]])), 5, "it has heard of its end")
+        wait_for(lambda: is_last(predictor.predict(named, [[1.0, 1.0]])), 60, "it has heard of its end")
         for _ in range(20):
             answer = predictor.predict(named, [[1.0, 1.0]])
             assert answer.json() == [3.0]

@@ -33,7 +33,7 @@ def test_load_measures_probes_and_warms(predictor: PredictorProcess, put: Put) -
     assert report["columns"] == ["a", "b"]
     assert report["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 2]}]
     assert report["sizeBytes"] > len(data)
-    assert 0 < report["loadMilliseconds"] < 10_000
+    assert 0 < report["loadMilliseconds"] < 60_000
     assert "models.warmed" in names(predictor)
     pinned = asked | {"Tenantry-Version": report["sha256"]}
     assert predictor.predict(pinned, SAMPLE).headers["tenantry-cache"].startswith("hit")
@@ -125,18 +125,18 @@ def test_ready_when_told(tmp_path: Path) -> None:
 
 def test_ready_by_itself_after_a_time(tmp_path: Path) -> None:
     with PredictorProcess(tmp_path, "--ready-after", "0.5") as predictor:
-        wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 5, "ready by itself")
+        wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 60, "ready by itself")
 
 
 def test_it_waits_for_whoever_warms_it(tmp_path: Path, models_folder: Path, put: Put) -> None:
     named = put(graphs.linear([1, 2]))
-    flags = ("--prefix", f"file://{models_folder}/", "--ready-after", "2")
+    flags = ("--prefix", f"file://{models_folder}/", "--ready-after", "4")
     with PredictorProcess(tmp_path, *flags) as predictor:
-        until = time.monotonic() + 4
+        until = time.monotonic() + 6
         while time.monotonic() < until:
             predictor.load(named).raise_for_status()
             assert predictor.http.get("/v2/health/ready").status_code == 503
-        wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 10, "nobody warms it")
+        wait_for(lambda: predictor.http.get("/v2/health/ready").status_code == 200, 60, "nobody warms it")
 
 
 def test_tokens(tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ def test_what_is_in_use_is_not_evicted(tmp_path: Path) -> None:
         (folder / name).write_bytes(data)
         return model(name, f"file://{folder}/{name}", graphs.digest(data), tenant=name)
 
-    dear = put("dear", graphs.slow(200))
+    dear = put("dear", graphs.slow(1000))
     others = [put(f"other{i}", graphs.linear([i], padding=1 << 20)) for i in range(1, 6)]
     flags = ["--prefix", f"file://{folder}/", "--cache-memory", str(5 << 20)]
     with PredictorProcess(tmp_path / "slot", *flags) as predictor, ThreadPoolExecutor(4) as threads:
         predictor.predict(dear, [[1]])
         under_way = [threads.submit(predictor.predict, dear, [[i]]) for i in range(4)]
-        wait_for(lambda: predictor.slot().get("inFlight"), 5, "the dear predictions are under way")
+        wait_for(lambda: predictor.slot().get("inFlight"), 60, "the dear predictions are under way")
         for i, other in enumerate(others, start=1):
             assert predictor.predict(other, [[1]]).json() == [float(i)]
         assert [future.result().json() for future in under_way] == [[float(i)] for i in range(4)]

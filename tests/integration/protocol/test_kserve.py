@@ -15,7 +15,10 @@ import pytest
 from integration.protocol.conftest import Served
 
 _PACKAGE = "kserve==0.21.0"
+_INSTALL_SECONDS = 600
 _SCRIPT = Path(__file__).with_name("kserve_client.py")
+
+pytestmark = pytest.mark.timeout(_INSTALL_SECONDS + 300)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +36,9 @@ def kserve() -> Path:
 
 def _install(folder: Path) -> None:
     venv.create(folder, with_pip=True, clear=True)
-    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", _PACKAGE]
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--retries=10", _PACKAGE]
     try:
-        subprocess.run(pip, capture_output=True, text=True, timeout=280, check=True)
+        subprocess.run(pip, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         words = (
             (error.stderr or str(error)) if isinstance(error, subprocess.CalledProcessError) else str(error)
@@ -49,7 +52,7 @@ def told(served: Served, kserve: Path) -> dict[str, Any]:
     """What the client tells, of all that it is asked to do in one go."""
     command = [str(kserve), str(_SCRIPT), served.router.url, served.grpc]
     environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     assert answer.returncode == 0, answer.stderr
     result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     return result

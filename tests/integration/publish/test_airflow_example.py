@@ -25,6 +25,7 @@ from tenantry.local_target import LocalTarget
 
 DAGS = Path(__file__).resolve().parents[3] / "examples" / "airflow" / "dags"
 TENANTS = ("acme", "globex")
+INSTALL_SECONDS = 600
 _rng = np.random.default_rng(5)
 
 
@@ -120,6 +121,7 @@ def test_the_card_tells_how_good_the_model_is(training: ModuleType, data: Path, 
     assert [given["name"] for given in card["inputs"]] == ["visits", "spend"]
 
 
+@pytest.mark.timeout(2 * INSTALL_SECONDS + 300)
 def test_airflow_reads_the_dag(tmp_path: Path) -> None:
     """With an Airflow of its own: it cannot share an environment with what Tenantry needs."""
     python = airflow_python()
@@ -167,7 +169,9 @@ def airflow_python() -> Path | None:
             [*make, str(folder)],
             [*pip, "--quiet", "apache-airflow-core", "apache-airflow-task-sdk"],
         ):
-            if subprocess.run(command, stdout=output, stderr=output, timeout=280, check=False).returncode:
+            try:
+                subprocess.run(command, stdout=output, stderr=output, timeout=INSTALL_SECONDS, check=True)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
                 return None
         output.write("installed\n")
     return python

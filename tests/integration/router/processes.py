@@ -100,7 +100,7 @@ class ServerProcess:
     def wait(self) -> int:
         assert self.process is not None
         try:
-            return self.process.wait(timeout=20)
+            return self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

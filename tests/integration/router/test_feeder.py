@@ -17,12 +17,12 @@ import msgspec
 import pytest
 
 from cluster.controlplane import ControlPlane
+from integration.definitions import install
 from integration.router.processes import address, entry, http, start_router, start_upstream, wait_until
 from tenantry_core.slices import Entry, SliceContent
 from tenantry_core.snapshot import AddressBook, SnapshotFolder, SourceState
 
-CRDS = Path(__file__).parents[3] / "crds"
-SOON = 15.0
+SOON = 60.0
 """Seconds; after an outage an attempt may wait for up to eight."""
 
 
@@ -70,8 +70,7 @@ class Namespace:
 
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.kubectl("apply", "-f", str(CRDS / "placementslices.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/placementslices.tenantry.dev")
+    install(control_plane)
     return control_plane
 
 
@@ -107,7 +106,7 @@ def feeder(
         process.send_signal(signal.SIGCONT)
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(timeout=10)
+        process.wait(timeout=SOON)
 
 
 def is_connected(snapshot: SnapshotFolder) -> bool:
@@ -267,9 +266,7 @@ def test_a_router_in_a_cluster_serves_what_it_is_fed_and_what_it_was_fed(
                 wait_until(lambda: _predicts(router.url), SOON, "it serves from the folder")
                 wait_until(lambda: _ready(router.url).get("connected") is False, SOON, "it says so")
                 assert _ready(router.url)["ready"] is True
-                metrics = http.get(f"{router.url}/metrics").text
-                assert "tenantry_router_source_connected 0.0" in metrics
-                assert "tenantry_router_models 1.0" in metrics
+                wait_until(lambda: _tells_of_the_folder(router.url), SOON, "its metrics say so too")
                 feeding = _feeder_of(router.pid)
                 router.kill()
                 wait_until(lambda: not _is_alive(feeding), SOON, "the feeder ends with its router")
@@ -293,10 +290,21 @@ def _ready(url: str) -> dict[str, object]:
     return document
 
 
+def _tells_of_the_folder(url: str) -> bool:
+    metrics = http.get(f"{url}/metrics").text
+    return "tenantry_router_source_connected 0.0" in metrics and "tenantry_router_models 1.0" in metrics
+
+
 def _feeder_of(pid: int) -> int:
+    """Once it is there: a child is its parent's likeness until it has become what it shall be."""
+    wait_until(lambda: bool(_feeders_of(pid)), SOON, "there is a feeder")
+    return _feeders_of(pid)[0]
+
+
+def _feeders_of(pid: int) -> list[int]:
     threads = Path(f"/proc/{pid}/task").iterdir()
     children = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    return next(c for c in children if b"--feeder" in Path(f"/proc/{c}/cmdline").read_bytes())
+    return [c for c in children if b"--feeder" in Path(f"/proc/{c}/cmdline").read_bytes()]
 
 
 def _kill_feeder(pid: int) -> None:

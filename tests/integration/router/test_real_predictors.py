@@ -133,11 +133,11 @@ def test_a_predictor_that_hangs_is_left_alone_until_it_goes_on(world: World) -> 
     hanging = world.predictors["default-1"]
     hanging.signal(signal.SIGSTOP)
     try:
-        wait_until(lambda: not _is_back(world, "default-1"), 30.0, "it is out of rotation")
+        wait_until(lambda: not _is_back(world, "default-1"), 60.0, "it is out of rotation")
         assert _load(world.router.url, 1.0).errors == 0
     finally:
         hanging.signal(signal.SIGCONT)
-    wait_until(lambda: _is_back(world, "default-1"), 30.0, "it is back")
+    wait_until(lambda: _is_back(world, "default-1"), 60.0, "it is back")
 
 
 def _load(url: str, seconds: float) -> Result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,7 +56,7 @@ def cpu_ticks(pid: int) -> int:
 
 
 def test_any_worker_answers_and_each_tells_the_sum_of_all(router: ServerProcess) -> None:
-    assert len(workers(router)) == 2
+    wait_until(lambda: len(workers(router)) == 2, 60.0, "there are two")
     before = [cpu_ticks(pid) for pid in workers(router)]
     assert [predict(router) for _ in range(300)] == [200] * 300
     assert [counted(router) for _ in range(6)] == [300.0] * 6
@@ -65,19 +67,15 @@ def test_a_worker_that_is_killed_is_replaced(router: ServerProcess) -> None:
     killed = workers(router)[0]
     os.kill(killed, signal.SIGKILL)
     wait_until(
-        lambda: killed not in workers(router) and len(workers(router)) == 2, 10.0, "there are two again"
+        lambda: killed not in workers(router) and len(workers(router)) == 2, 60.0, "there are two again"
     )
     assert [predict(router) for _ in range(20)] == [200] * 20
 
 
 def test_a_port_that_is_taken_is_said_at_once(router: ServerProcess, folder: Path) -> None:
-    second = ServerProcess(
-        ["-m", "tenantry_router", "--snapshot", str(folder / "other"), "--port", str(router.port)],
-        router.port,
-        folder / "second.log",
-        {},
-    )
-    second.start()  # the first one answers in its place
-    assert second.wait() == 1
-    assert str(router.port) in second.log.read_text()
-    assert "Traceback" not in second.log.read_text()
+    command = [sys.executable, "-m", "tenantry_router", "--snapshot", str(folder / "other")]
+    command += ["--port", str(router.port)]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert second.returncode == 1
+    assert str(router.port) in second.stderr
+    assert "Traceback" not in second.stderr

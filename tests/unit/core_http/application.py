@@ -28,7 +28,7 @@ def pid(request: Request, reply: Reply) -> None:
 
 
 def hold(request: Request, reply: Reply) -> None:
-    asyncio.get_running_loop().call_later(0.3, reply.send, Response(200, (), b"held"))
+    asyncio.get_running_loop().call_later(1.0, reply.send, Response(200, (), b"held"))
 
 
 def metrics(request: Request, reply: Reply) -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--worker", type=int)
     arguments = parser.parse_args()
     settings = Settings(
-        port=arguments.port, workers=arguments.workers, worker=arguments.worker, graceful_timeout=3
+        port=arguments.port, workers=arguments.workers, worker=arguments.worker, graceful_timeout=20
     )
     try:
         serve(build, settings)

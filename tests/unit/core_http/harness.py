@@ -168,7 +168,7 @@ def serving(
         log_config=None,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

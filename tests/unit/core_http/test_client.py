@@ -284,16 +284,18 @@ def test_idle_connections_are_closed_after_a_time() -> None:
 
 def test_bytes_that_nobody_asked_for_never_answer_the_next_call() -> None:
     async def test() -> None:
+        answered = asyncio.Event()
+
         async def talks_first(self: Upstream, reader: Any, writer: Any) -> None:
             await self.request(reader)
             writer.write(OK)
-            await writer.drain()
-            await asyncio.sleep(0.01)
+            await answered.wait()
             writer.write(OK.replace(b"ok", b"no"))
             await reader.read()
 
         async with upstream(talks_first, sends(OK)) as (peer, pool):
             assert isinstance(await ask(pool, post("/")), UpstreamResponse)
+            answered.set()
             await peer.gone.wait()
             result = await ask(pool, post("/"))
             assert isinstance(result, UpstreamResponse)

@@ -11,7 +11,8 @@ import pytest
 from tenantry_core.http.limits import Limits
 from unit.core_http.harness import Client, Server, chunked, eventually, get, post, serving
 
-SHORT = 0.1
+SHORT = 0.5
+"""Seconds, in which a busy machine still gets round to what a test sends at once."""
 LIMITS = Limits(header_timeout=SHORT, body_timeout=SHORT, idle_timeout=SHORT, write_timeout=SHORT)
 
 
@@ -133,8 +134,8 @@ def test_a_client_that_does_not_read_is_read_no_further_and_then_dropped() -> No
     with serving(LIMITS) as server:
         client = server.connect()
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        assert client.ask(post("/echo", b"x")).status == 200
         client.send(post("/big?5000000") * 3)
-        eventually(lambda: server.connections() == 1, "connected")
         eventually(lambda: server.connections() == 0, "dropped")
 
 

@@ -46,9 +46,9 @@ def test_time_and_rate_bound_it() -> None:
     with serving() as server:
         target = Target.parse(f"http://127.0.0.1:{server.port}")
         result = measure(
-            target, lambda _: post("/echo", b""), connections=2, count=10**6, seconds=0.3, rate=100
+            target, lambda _: post("/echo", b""), connections=2, count=10**6, seconds=1.0, rate=100
         )
-    assert 0 < result.answered <= 30
+    assert 0 < result.answered <= 100
 
 
 def test_connections_that_break_are_errors_and_opened_again() -> None:
@@ -69,7 +69,7 @@ def test_a_load_in_the_background_is_watched_while_it_lasts() -> None:
         target = Target.parse(f"http://127.0.0.1:{server.port}")
         requests = [post("/echo", b"a"), post("/nothing", b"")]
         with Background(target, requests, rate=200, connections=4) as load:
-            wait_for(lambda: len(load.answers) >= 40, 20.0, "40 answers while it lasts")
+            wait_for(lambda: len(load.answers) >= 40, 60.0, "40 answers while it lasts")
         assert not load.broken
     numbers = sorted(answer.number for answer in load.answers)
     assert numbers == list(range(len(numbers)))
@@ -81,14 +81,16 @@ class Moody(socketserver.StreamRequestHandler):
     """Closes the first connections without an answer, serves the others."""
 
     closed = 0
+    lock = threading.Lock()
 
     def handle(self) -> None:
         while self.rfile.readline():
             while self.rfile.readline().strip():
                 pass
-            if type(self).closed < 3:
+            with self.lock:
                 type(self).closed += 1
-                return
+                if self.closed <= 3:
+                    return
             self.wfile.write(b"HTTP/1.1 200 OK\r\nTenantry-Route: slot=a-0\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -98,7 +100,7 @@ def test_a_client_that_tries_again_counts_the_connections_that_broke() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         target = Target("127.0.0.1", server.server_address[1])
         with Background(target, [post("/", b"")], rate=200, connections=2, retries=3) as load:
-            wait_for(lambda: len(load.answers) >= 20, 20.0, "20 answers")
+            wait_for(lambda: len(load.answers) >= 20, 60.0, "20 answers")
         server.shutdown()
     assert len(load.broken) == 3
     assert all(event.again for event in load.broken)

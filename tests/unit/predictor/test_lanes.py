@@ -13,7 +13,7 @@ import pytest
 
 from tenantry_predictor.repositories.lanes import Lanes
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -30,7 +30,7 @@ def test_a_worker_of_a_dead_server_leaves_no_zombie() -> None:
     server = ForkServer(memory_bytes=1 << 30)
     worker = server.worker()
     os.kill(_parent(worker.pid), signal.SIGKILL)
-    wait_for(lambda: _parent(worker.pid) == os.getpid(), 10.0, "the worker is this process's")
+    wait_for(lambda: _parent(worker.pid) == os.getpid(), 60.0, "the worker is this process's")
     with pytest.raises(WorkerDied):
         worker.request(b"", seconds=30.0)
     assert not Path(f"/proc/{worker.pid}").exists()

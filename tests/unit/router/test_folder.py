@@ -195,7 +195,7 @@ async def following(world: World) -> AsyncIterator[None]:
         await task
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> float:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> float:
     start = time.monotonic()
     while not condition():
         assert time.monotonic() - start < seconds
