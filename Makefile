@@ -60,10 +60,8 @@ protocol: $(INSTALLED) ## Make the protocol's messages from its .proto files
 wheel: $(INSTALLED) ## Build the wheel, install it elsewhere with [all], serve a model from there
 	$(PYTHON) scripts/check_wheel.py
 
-bench: $(INSTALLED) programs ## Each claim about speed, measured beside a peer
-	$(PYTHON) benchmarks/hop.py
-	$(PYTHON) benchmarks/warm.py
-	PYTHONPATH=tests $(PYTHON) benchmarks/control_plane.py
+bench: $(INSTALLED) programs ## Each claim about speed, measured beside peers: 40 minutes, figures in build/bench
+	$(PYTHON) benchmarks/run.py
 
 lock: $(UV) ## Bring requirements.lock and the images' locks in line with pyproject.toml
 	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements.lock

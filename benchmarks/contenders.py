@@ -137,13 +137,14 @@ def _script(peer: str, folder: Path, models: Sequence[Model]) -> Iterator[tuple[
 
 
 @contextlib.contextmanager
-def mlserver(folder: Path, models: Sequence[Model]) -> Iterator[Contender]:
+def mlserver(folder: Path, models: Sequence[Model], *, at_startup: bool = True) -> Iterator[Contender]:
     """Inference in the server's process: in one of its own, the default, a request costs twice the CPU."""
     program = environment("mlserver").with_name("mlserver")
     home, port = folder / "mlserver", free_port()
     home.mkdir()
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
-    settings = {"host": "127.0.0.1", "debug": False, "parallel_workers": 0, **ports}
+    settings: dict[str, Any] = {"host": "127.0.0.1", "debug": False, "parallel_workers": 0, **ports}
+    settings["load_models_at_startup"] = at_startup
     (home / "settings.json").write_text(json.dumps(settings))
     for model in models:
         of_model = home / model.name
@@ -157,7 +158,7 @@ def mlserver(folder: Path, models: Sequence[Model]) -> Iterator[Contender]:
             encode=_as_tensor,
             before='"data":',
         )
-        yield _serving(contender, models)
+        yield _serving(contender, models if at_startup else ())
 
 
 CONTENDERS: dict[str, Start] = {
