@@ -22,7 +22,7 @@ MOST_NODES = 64
 
 _OPSETS = {"": range(9, 27), "ai.onnx.ml": range(1, 6)}
 """Versions in which the operators mean what they are read as here."""
-_DATATYPES = {
+_DATATYPES: Mapping[int, str] = {
     TensorProto.FLOAT: "FP32",
     TensorProto.DOUBLE: "FP64",
     TensorProto.INT64: "INT64",
@@ -44,6 +44,10 @@ class Value(NamedTuple):
     dtype: np.dtype[Any]
     width: int | None
     """None: one value a row, [N] and not [N, 1]."""
+    folded: bool = False
+    """Of another shape as yet, with as many values: a Reshape makes it what the width says."""
+    classes: int = 0
+    """Where it is a place among so many."""
 
 
 class Weight(NamedTuple):
@@ -99,10 +103,10 @@ class GraphReader:
         except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
             raise NotKnown from error
 
-    def value(self, name: str) -> Value:
-        """Raises NotKnown."""
+    def value(self, name: str, *, folded: bool = False) -> Value:
+        """Raises NotKnown; for a folded one only where that is asked for."""
         value = self._values.get(name)
-        if value is None:
+        if value is None or (value.folded and not folded):
             raise NotKnown
         return value
 
@@ -147,7 +151,7 @@ class GraphReader:
 
     def _input(self, at: int, info: onnx.ValueInfoProto) -> Tensor:
         datatype, shape = _declared(info)
-        if len(shape) != 2 or shape[0] != -1 or shape[1] < 1 or datatype == "BYTES":
+        if len(shape) != 2 or shape[0] != -1 or shape[1] < 1:
             raise NotKnown
         self.name(info.name, Value(at, DATATYPES[datatype], shape[1]))
         return Tensor(info.name, datatype, shape)
@@ -178,13 +182,3 @@ def check_opsets(model: onnx.ModelProto) -> None:
     graph = model.graph
     if model.functions or graph.sparse_initializer or len(graph.node) > MOST_NODES:
         raise NotKnown
-
-
-def attributes(node: onnx.NodeProto, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a node, `known` ones with their defaults. Raises NotKnown for others."""
-    found = dict(known)
-    for attribute in node.attribute:
-        if attribute.name not in known:
-            raise NotKnown
-        found[attribute.name] = onnx.helper.get_attribute_value(attribute)
-    return found
