@@ -28,6 +28,8 @@ _URI = re.compile(
 )
 # What follows `://`, by scheme: a bucket, nothing, or what another store may call a place.
 _PLACES = {"s3": re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "file": re.compile("")}
+_ODD_SEGMENT = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
+"""One that is empty, `.` or `..`."""
 _ANY_PLACE = re.compile(r"[A-Za-z0-9].*")
 
 
@@ -61,7 +63,7 @@ def check_uri(uri: str, prefixes: Sequence[str], *, namespace: str, tenant: str)
         raise ArtifactRefused(
             f"{uri} is neither s3://bucket/key nor file:///absolute/path, nor of another store"
         )
-    if any(part in ("", ".", "..") for part in match["key"].split("/")):
+    if _ODD_SEGMENT.search(match["key"]):
         raise ArtifactRefused(f"{uri} holds an empty, '.' or '..' path segment")
     scheme = match["scheme"]
     if scheme != "s3" and not any(prefix.startswith(f"{scheme}://") for prefix in prefixes):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import ActiveVersion, Condition, TenantModel
@@ -14,8 +15,7 @@ from tenantry_operator.planning.loads import Loads
 from tenantry_operator.planning.world import SLOT_UNREACHABLE, Check, CheckFailure, CheckResult, Instance
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, eq=False):
     model: TenantModel
     wanted: Reference
     """What the spec asks for; without a digest where that is not known before a slot has looked."""
@@ -95,7 +95,7 @@ def active_reference(active: ActiveVersion) -> Reference:
 
 
 def _last_failure(case: Case, reference: Reference, *, transient: bool) -> CheckFailure | None:
-    for result in reversed(case.results(reference)):
+    for result in reversed(case.results(reference)) if case.loads.results else ():
         failure = result.outcome
         if not isinstance(failure, CheckFailure) or failure.reason == SLOT_UNREACHABLE:
             continue  # another slot is asked: that is nothing to tell a model's owner

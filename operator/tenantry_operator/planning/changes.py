@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import compress
-from operator import is_not
 
 from tenantry_core.resources import TenantModel
+from tenantry_operator.planning.shards import Shards, differing
 from tenantry_operator.planning.world import CheckResult
 
 Change = tuple[TenantModel | None, TenantModel | None]
@@ -17,13 +16,13 @@ class Changes:
     def __init__(self) -> None:
         self.models: dict[str, TenantModel] = {}
         """Those that are not being deleted, by key."""
-        self._seen: Mapping[str, TenantModel] = {}
+        self._seen: Mapping[str, TenantModel] = Shards()
         self._results: Mapping[str, tuple[CheckResult, ...]] = {}
 
     def of_models(self, models: Mapping[str, TenantModel]) -> dict[str, Change]:
         """Takes the models as they are now; gives those that have changed, by key."""
         changed = {}
-        for key in _differing(self._seen, models):
+        for key in differing(self._seen, models):
             old, new = self.models.pop(key, None), models.get(key)
             if new is not None and not new.metadata.deletion_timestamp:
                 self.models[key] = new
@@ -37,15 +36,4 @@ class Changes:
     def of_results(self, results: Mapping[str, tuple[CheckResult, ...]]) -> set[str]:
         """Takes the results by uid; gives the keys of the models that have other ones."""
         known, self._results = self._results, results
-        return {(results.get(uid) or known[uid])[0].check.model for uid in _differing(known, results)}
-
-
-def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """Keys whose values are other objects than before, those that are gone too."""
-    if old is new:
-        return []
-    differing = list(compress(new, map(is_not, new.values(), map(old.get, new))))
-    added = sum(key not in old for key in differing)
-    if len(old) + added > len(new):
-        differing += [key for key in old if key not in new]
-    return differing
+        return {(results.get(uid) or known[uid])[0].check.model for uid in differing(known, results)}

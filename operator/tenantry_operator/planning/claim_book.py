@@ -66,9 +66,11 @@ class ClaimBook:
         models = self._tenants[tenant]
         if not models:
             del self._tenants[tenant]
+            return []
         claims = judge_claims(models, pools, labels)
-        other = [key for key, claim in claims.items() if self.claims.get(key) != claim]
-        self.claims |= claims
+        known = self.claims
+        other = [key for key, claim in claims.items() if known.get(key) != claim]
+        known |= claims
         return other
 
 

@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from tenantry_core.artifacts import CODE_FORMATS, SAFE_FORMATS, ArtifactRefused, check_uri
-from tenantry_core.resources import LabelSelector, LabelSelectorRequirement, PredictorPool, TenantModel
+from tenantry_core.resources import (
+    Artifact,
+    LabelSelector,
+    LabelSelectorRequirement,
+    PredictorPool,
+    TenantModel,
+)
 from tenantry_core.slices import Reference, Users
 
 Labels = Mapping[str, Mapping[str, str]]
@@ -39,8 +47,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a model's spec is granted."""
 
     refusal: Refusal | None = None
@@ -53,10 +60,16 @@ class Claim:
     """Whether it may stand in a slice at all; without a tenant or without any user it may not."""
 
 
+GRANTED = Claim()
+"""All that the spec asks for, to all users: the claim of nearly every model."""
+
+
 def judge_claims(
     models: Mapping[str, TenantModel], pools: Mapping[str, PredictorPool], labels: Labels
 ) -> dict[str, Claim]:
     """One claim a model, by key; the order of the arguments' items plays no part."""
+    if len(models) == 1:
+        return {key: _judge_alone(model, pools, labels) for key, model in models.items()}
     by_age = sorted(models.values(), key=_age)
     owners: dict[str, TenantModel] = {}
     for model in by_age:
@@ -69,12 +82,20 @@ def judge_claims(
             claims[model.key] = Claim(refusal=_tenant_taken(model, owner), listed=False)
         else:
             users, conflict = _granted_users(model, keepers)
-            refusal = admit(model, pools.get(model.spec.pool_ref.name), wanted_reference(model), labels)
+            refusal = admit(model, pools.get(model.spec.pool_ref.name), model.spec.artifact, labels)
             if conflict is not None and users.unfiltered:
                 claims[model.key] = Claim(refusal or conflict, users=users, listed=False)
             else:
                 claims[model.key] = Claim(refusal, conflict, users)
     return claims
+
+
+def _judge_alone(model: TenantModel, pools: Mapping[str, PredictorPool], labels: Labels) -> Claim:
+    """The only model of its tenant competes with none."""
+    refusal = admit(model, pools.get(model.spec.pool_ref.name), model.spec.artifact, labels)
+    if refusal is None and model.spec.users.unfiltered:
+        return GRANTED
+    return Claim(refusal, users=model.spec.users)
 
 
 def wanted_reference(model: TenantModel) -> Reference:
@@ -84,7 +105,7 @@ def wanted_reference(model: TenantModel) -> Reference:
 
 
 def admit(
-    model: TenantModel, pool: PredictorPool | None, reference: Reference, labels: Labels
+    model: TenantModel, pool: PredictorPool | None, artifact: Artifact | Reference, labels: Labels
 ) -> Refusal | None:
     """May the pool serve this artifact for this model? Asked of what is wanted and of what serves."""
     namespace = model.metadata.namespace
@@ -101,10 +122,11 @@ def admit(
     if pool.spec.replicas == 0:
         return Refusal("NoSlots", f"PredictorPool {pool.name!r} runs no slots; set its spec.replicas")
     try:
-        check_uri(reference.uri, pool.spec.storage.prefixes, namespace=namespace, tenant=model.tenant)
+        check_uri(artifact.uri, pool.spec.storage.prefixes, namespace=namespace, tenant=model.tenant)
     except ArtifactRefused as error:
         return Refusal("OutsideAllowedStorage", str(error))
-    return _refuse_format(reference, pool)
+    form = artifact.effective_format if isinstance(artifact, Artifact) else artifact.format
+    return _refuse_format(artifact.uri, form, pool)
 
 
 def admission_rules(pool: PredictorPool) -> tuple[object, ...]:
@@ -113,27 +135,25 @@ def admission_rules(pool: PredictorPool) -> tuple[object, ...]:
     return spec.namespace_selector, spec.replicas > 0, spec.storage.prefixes, spec.trust.formats
 
 
-def _refuse_format(reference: Reference, pool: PredictorPool) -> Refusal | None:
+def _refuse_format(uri: str, form: str, pool: PredictorPool) -> Refusal | None:
     trusted = pool.spec.trust.formats or SAFE_FORMATS
-    if not reference.format:
+    if form in trusted and form not in CODE_FORMATS:
+        return None
+    if not form:
         return Refusal(
             "FormatUnknown",
-            f"the suffix of {reference.uri} tells no format; set artifact.format to one of"
-            f" {', '.join(trusted)}",
+            f"the suffix of {uri} tells no format; set artifact.format to one of {', '.join(trusted)}",
         )
-    if reference.format in CODE_FORMATS:
+    if form in CODE_FORMATS:
         return Refusal(
             "FormatNotTrusted",
-            f"opening {reference.format} runs code, so predictors refuse it; convert the model with"
+            f"opening {form} runs code, so predictors refuse it; convert the model with"
             " `tenantry publish` and apply the manifest it prints",
         )
-    if reference.format not in trusted:
-        return Refusal(
-            "FormatNotTrusted",
-            f"PredictorPool {pool.name!r} does not trust the format {reference.format!r}, but:"
-            f" {', '.join(trusted)}",
-        )
-    return None
+    return Refusal(
+        "FormatNotTrusted",
+        f"PredictorPool {pool.name!r} does not trust the format {form!r}, but: {', '.join(trusted)}",
+    )
 
 
 def _age(model: TenantModel) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tenantry_core.resources import TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry, Target
@@ -15,8 +15,7 @@ from tenantry_operator.planning.versions import Outcome, decide
 from tenantry_operator.planning.world import World
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, eq=False):
     """What was decided about one model, and of what."""
 
     case: Case

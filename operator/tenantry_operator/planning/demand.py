@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tenantry_core.wire import SlotReport
 from tenantry_operator.planning.case import is_per_user
 from tenantry_operator.planning.deciding import Decision
+from tenantry_operator.planning.first import First
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.loads import RESOLVE, VERIFY, WARM
 from tenantry_operator.planning.requests import Requests
@@ -16,7 +17,7 @@ from tenantry_operator.planning.waiting import SortedKeys, Waiting
 class Demand:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._decisions: dict[str, Decision] = {}
+        self._decisions: dict[str, Decision | First] = {}
         self._asking = SortedKeys()
         """Models with loads wanted on certain instances."""
         self._waiting = {RESOLVE: Waiting(), VERIFY: Waiting()}
@@ -34,6 +35,13 @@ class Demand:
             else:
                 waiting.drop(key)
         (self._pinned.add if case.model.spec.residency == "Pinned" else self._pinned.discard)(key)
+
+    def put_first(self, key: str, first: First) -> None:
+        """It wants nothing but that one slot looks at it."""
+        if key in self._decisions:
+            self.drop(key)
+        self._decisions[key] = first
+        self._waiting[VERIFY].put(key, first.desired)
 
     def drop(self, key: str) -> None:
         self._decisions.pop(key, None)

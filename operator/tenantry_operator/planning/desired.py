@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from itertools import chain
+
+import msgspec
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import TenantModel
@@ -19,12 +21,18 @@ Members = Mapping[str, tuple[str, ...]]
 Rates = Mapping[str, float] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A model that may be placed."""
 
     model: TenantModel
     pool: str
+    failed: bool
+    """The wanted version does not serve."""
+
+    @property
+    def is_everywhere(self) -> bool:
+        """One that is many users' is on the whole pool."""
+        return USER_PLACEHOLDER in self.model.spec.artifact.uri
 
 
 def has_failed(model: TenantModel) -> bool:
@@ -91,9 +99,9 @@ class Desired:
             busy = set(self._loads)
         whole = not resumed or members != self._members
         self._members = members
-        by_pool: dict[str, set[str]] = {pool: set() for pool in pools}
+        by_pool: dict[str, list[str]] = {pool: [] for pool in pools}
         for key in self._candidates if whole else stale:
-            by_pool.setdefault(self._candidates[key].pool, set()).add(key)
+            by_pool.setdefault(self._candidates[key].pool, []).append(key)
         moved = {key for pool, keys in by_pool.items() for key in self._place(pool, keys, before)}
         return moved | {key for pool in by_pool.keys() | busy for key in self._balance(pool, before)}
 
@@ -109,13 +117,13 @@ class Desired:
 
     def _place(self, pool: str, keys: Collection[str], before: Placement) -> set[str]:
         """Give these a place, and all others of the pool where that takes it; gives those that move."""
-        for key in keys:
+        rest = self._counts.setdefault(pool, {})
+        for key in rest.keys() & keys:
             self._take_out(key)
         names = self._members.get(pool, ())
         counts = {key: self._count(key, self._members, before) for key in keys}
         slots = {key: names for key, count in counts.items() if count is None}
         some = {key: count for key, count in counts.items() if count is not None}
-        rest = self._counts.setdefault(pool, {})
         held = self._held.setdefault(pool, Counter())
         placed = None
         if rest:
@@ -125,14 +133,14 @@ class Desired:
             held.clear()
             placed = place(some, {key: self._current(key, before) for key in some}, names)
         rest |= some
-        for places in placed.values():
-            held.update(places)
-        self._unsettled -= slots.keys()
-        for key in placed:
-            failed = has_failed(self._candidates[key].model)
-            settled = not failed or set(self._routed(key)) == set(placed[key])
-            (self._unsettled.discard if settled else self._unsettled.add)(key)
+        held.update(chain.from_iterable(placed.values()))
         slots |= placed
+        self._unsettled -= slots.keys()
+        self._unsettled |= {
+            key
+            for key, places in placed.items()
+            if self._candidates[key].failed and set(self._routed(key)) != set(places)
+        }
         for key in slots.keys() & (self._load or {}).keys():
             self._loads[pool].put(key, slots[key], self._rate(key))
         moved = {key for key, places in slots.items() if self.slots.get(key) != places}
@@ -146,7 +154,7 @@ class Desired:
         capacity = math.ceil(BOUND * held.total() / max(1, len(names)))
         moves = self._loads[pool].moves(
             {name: capacity - held[name] for name in names},
-            lambda key: key in counts and not has_failed(self._candidates[key].model),
+            lambda key: key in counts and not self._candidates[key].failed,
             lambda key: self._current(key, before),
         )
         for key, places in moves.items():
@@ -162,7 +170,8 @@ class Desired:
     def _take_out(self, key: str) -> None:
         """It holds no place any more."""
         pool = self._candidates[key].pool
-        self._loads[pool].drop(key)
+        if self._load is not None:
+            self._loads[pool].drop(key)
         if self._counts.get(pool, {}).pop(key, None) is not None:
             held = self._held[pool]
             for slot in self.slots[key]:
@@ -174,7 +183,7 @@ class Desired:
     def _count(self, key: str, members: Members, before: Placement) -> int | None:
         """Slots for a model; None for all of the pool."""
         candidate = self._candidates[key]
-        if USER_PLACEHOLDER in candidate.model.spec.artifact.uri:
+        if candidate.is_everywhere:
             return None
         size = len(members.get(candidate.pool, ()))
         by_load = None
@@ -188,7 +197,7 @@ class Desired:
         What failed is only where it is written. So it would be after a restart, and finding it a place
         anew must not begin to move others only then.
         """
-        known = None if has_failed(self._candidates[key].model) else before.get(key)
+        known = None if self._candidates[key].failed else before.get(key)
         return self._routed(key) if known is None else known
 
     def _routed(self, key: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
@@ -18,7 +18,8 @@ class Layout:
         """Index and bytes of each entry, by model key."""
         self._bytes = np.zeros(1 << MAX_BITS, dtype=np.int64)
         self._bits = 0
-        self._groups: dict[str, dict[str, Entry]] = {}
+        self._groups: dict[int, dict[str, Entry]] = {}
+        """The entries of each slice, by its number."""
         self._wanted: dict[str, tuple[Entry, ...]] = {}
 
     def update(
@@ -29,45 +30,60 @@ class Layout:
         Gives the slices to write, those first that have just changed, and those to delete once all of them
         stand.
         """
-        for key, entry in changed.items():
-            index, size = self._places.pop(key, (0, 0))
-            self._bytes[index] -= size
-            if entry is None:
-                self._entries.pop(key, None)
-            else:
-                self._entries[key] = entry
-                index, size = self._places[key] = slice_index(key), _size(entry)
-                self._bytes[index] += size
+        indices = self._enter(changed)
         bits = choose_bits(max(count, len(self._entries)), self._bytes, written)
         if bits != self._bits:
             self._bits, self._groups, self._wanted = bits, {}, {}
-        filled = self._fill(changed if self._wanted else self._entries)
-        wanted = filled | self._wanted
+        if not self._wanted:
+            indices = {key: index for key, (index, _) in self._places.items()}
+        wanted = self._fill(indices) | self._wanted
         differing = {name: content for name, content in wanted.items() if written.get(name) != content}
         return differing, frozenset(written.keys() - wanted.keys())
 
-    def _fill(self, keys: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
+    def _enter(self, changed: Mapping[str, Entry | None]) -> dict[str, int]:
+        """Gives the index of each."""
+        indices, sizes = {}, []
+        for key, entry in changed.items():
+            place = self._places.pop(key, None)
+            index, size = place if place is not None else (slice_index(key), 0)
+            indices[key] = index
+            if entry is None:
+                self._entries.pop(key, None)
+                sizes.append(-size)
+            else:
+                self._entries[key] = entry
+                place = self._places[key] = index, _size(entry)
+                sizes.append(place[1] - size)
+        np.add.at(self._bytes, list(indices.values()), sizes)
+        return indices
+
+    def _fill(self, indices: Mapping[str, int]) -> dict[str, tuple[Entry, ...]]:
         """Puts these into their slices, or out of them; gives the slices that there are, in that order."""
-        names: dict[str, None] = {}
-        for key in keys:
-            name = slice_name(self._bits, key)
-            names[name] = None
-            group = self._groups.setdefault(name, {})
-            if key in self._entries:
-                group[key] = self._entries[key]
+        shift = MAX_BITS - self._bits
+        touched: dict[int, str] = {}
+        for key, index in indices.items():
+            number = index >> shift
+            touched[number] = key
+            group = self._groups.setdefault(number, {})
+            entry = self._entries.get(key)
+            if entry is not None:
+                group[key] = entry
             else:
                 group.pop(key, None)
         filled = {}
-        for name in names:
-            group = self._groups[name]
+        for number, key in touched.items():
+            group, name = self._groups[number], slice_name(self._bits, key)
             if group:
                 filled[name] = self._wanted[name] = tuple([group[key] for key in sorted(group)])
             else:
-                del self._groups[name]
+                del self._groups[number]
                 self._wanted.pop(name, None)
         return filled
 
 
 def _size(entry: Entry) -> int:
     """Bytes of JSON, whatever the revision is."""
-    return len(msgspec.json.encode(entry))
+    return len(_ENCODER.encode(entry))
+
+
+_ENCODER = msgspec.json.Encoder()

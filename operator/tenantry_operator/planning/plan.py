@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,14 +36,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """What concerns thousands is a view of what the planner knows, and as such stands until the next plan."""
+
     slices: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     """Slices whose content differs from what is written; written before anything else."""
     obsolete: frozenset[str] = frozenset()
     """Slices to delete once the others stand."""
-    unwritten: frozenset[str] = frozenset()
-    """Models whose entry is not written as planned, or should be gone, by key."""
+    unwritten: Set[str] = frozenset()
+    """Models whose entry is not written as planned, or should be gone, by key. A view."""
     statuses: Mapping[str, TenantModelStatus] = field(default_factory=dict)
-    """Statuses that differ, by model key, failures first."""
+    """Statuses that differ, by model key, failures first. A view, which may work them out when asked."""
     pool_statuses: Mapping[str, PredictorPoolStatus] = field(default_factory=dict)
     pool_slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The slots each pool must run now: those it asks for and those that are still drained."""
@@ -52,7 +54,8 @@ class Plan:
     releases: tuple[Release, ...] = ()
     warm: frozenset[str] = frozenset()
     """Ids of instances whose share is loaded: tell them to turn ready."""
-    events: tuple[Event, ...] = ()
+    events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
+    """What is news in these statuses, by model key. A view."""
     placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The slots each model should be on in the end; to be handed to the next plan."""
     undecided: int = 0

@@ -18,6 +18,7 @@ from tenantry_operator.planning.claim_book import ClaimBook
 from tenantry_operator.planning.deciding import Decision, decide_model, serving_pool
 from tenantry_operator.planning.demand import Demand
 from tenantry_operator.planning.desired import Candidate, Desired, has_failed
+from tenantry_operator.planning.first import First, is_first
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.plan import Plan
 from tenantry_operator.planning.planned import Planned
@@ -49,18 +50,20 @@ class Planner:
         self._claims = ClaimBook()
         self._fleet = Fleet()
         self._desired = Desired(self._written.entries)
-        self._given: Mapping[str, tuple[str, ...]] | None = None
+        self._given: Mapping[str, tuple[str, ...]] = {}
         """The placement of the last plan."""
         self._router_url = ""
         self._backlog = Backlog()
-        self._decisions: dict[str, Decision] = {}
+        self._decisions: dict[str, Decision | First] = {}
         self._planned = Planned(self._written)
         self._demand = Demand(self._fleet)
         self._untold = Untold()
 
     def plan(self, world: World) -> Plan:
         changed = self._observe(world)
-        for key in self._backlog.take(changed, self._portion):
+        first = changed if len(changed) <= self._portion else set()
+        self._wait(changed - first)
+        for key in self._backlog.take(first, self._portion):
             self._decide(key, world)
         slices, obsolete = self._planned.fill(world.slices, len(self._desired.slots))
         requests, heats = Requests(world), heat_of(world.load, world.reports)
@@ -68,18 +71,17 @@ class Planner:
         warm = warm_instances(world, self._written.routed, requests, heats)
         self._demand.ask_anywhere(heats, requests)
         requests.wake(self._fleet.wake_at())
-        self._given = dict(self._desired.slots)
         return Plan(
             slices=slices,
             obsolete=obsolete,
-            unwritten=frozenset(self._planned.unwritten),
-            statuses=self._untold.statuses(),
+            unwritten=self._planned.unwritten,
+            statuses=self._untold,
             pool_statuses=pool_statuses(world, self._planned.per_pool),
             pool_slots={name: self._fleet.running(pool) for name, pool in sorted(world.pools.items())},
             checks=requests.chosen(heats),
             releases=self._planned.releases(),
             warm=warm,
-            events=self._untold.events(),
+            events=self._untold.events,
             placement=self._given,
             undecided=len(self._backlog),
             wake_at=requests.wake_at,
@@ -101,25 +103,32 @@ class Planner:
         if world.router_url != self._router_url:
             self._router_url = world.router_url
             changed |= self._changes.models.keys()
-        self._wait(changed=changed, slots=slots, written=written)
+        self._wait_again(slots, written)
         return changed
 
     def _place(self, keys: Iterable[str], world: World) -> set[str]:
         """Gives the models that are given other slots."""
         resumed = world.placement is self._given or world.placement == self._given
-        return self._desired.update(
+        moved = self._desired.update(
             {key: self._candidate(key) for key in keys},
             self._fleet.members,
             world.load,
             world.placement,
             resumed=resumed,
         )
+        if moved or len(self._given) != len(self._desired.slots):
+            self._given = dict(self._desired.slots)
+        return moved
 
     def _candidate(self, key: str) -> Candidate | None:
         model = self._changes.models.get(key)
-        if model is None or not self._claims.claims[key].listed:
+        if model is None:
             return None
-        return Candidate(model, serving_pool(model, self._claims.claims[key], self._own_entry(key)))
+        claim = self._claims.claims[key]
+        if not claim.listed:
+            return None
+        entry = self._own_entry(key) if claim.refusal is not None else None
+        return Candidate(model, serving_pool(model, claim, entry), has_failed(model))
 
     def _is_placed_by_entry(self, key: str) -> bool:
         """Does its place depend on what is written? Elsewhere on what was wanted of it."""
@@ -130,6 +139,15 @@ class Planner:
         entry = self._planned.entries.get(key)
         slots = {slot for target in entry.targets for slot in target.slots} if entry else None
         return bool(slots) and slots == set(self._desired.slots.get(key, ()))
+
+    def _stands(self, key: str) -> bool:
+        """Is it written as it was first decided? That alone changes nothing while its slots are there."""
+        decision = self._decisions[key]
+        return (
+            isinstance(decision, First)
+            and self._planned.entries.get(key) is self._written.entries.get(key)
+            and all(map(self._fleet.alive, decision.desired))
+        )
 
     def _own_entry(self, key: str) -> Entry | None:
         """What is written for this very object; an entry of another uid is none."""
@@ -154,17 +172,19 @@ class Planner:
             else:
                 self._planned.enter(key, self._own_entry(key))
 
-    def _wait(self, *, changed: Iterable[str], slots: Set[str], written: Iterable[str]) -> None:
-        """These models, and those that depend on these slots, are to be decided about."""
+    def _wait(self, changed: Iterable[str]) -> None:
         for key in changed:
             settled = key not in self._decisions and self._serves_as_placed(key)
             self._backlog.put(key, SERVED if settled else UNSERVED)
+
+    def _wait_again(self, slots: Set[str], written: Iterable[str]) -> None:
+        """Models that depend on these slots, and those whose entry was written, are to be decided about."""
         if slots:
             for key, decision in self._decisions.items():
                 if not slots.isdisjoint(decision.slots):
                     self._backlog.put(key, UNSERVED)
         for key in written:
-            if key in self._decisions:
+            if key in self._decisions and not self._stands(key):
                 self._backlog.put(key, WRITTEN)
 
     # What it means for one model
@@ -172,10 +192,18 @@ class Planner:
     def _decide(self, key: str, world: World) -> None:
         model, claim = self._changes.models[key], self._claims.claims[key]
         desired = self._desired.slots.get(key, ())
-        decision, status, entry = decide_model(
-            world, model, claim, self._own_entry(key), desired, self._fleet
-        )
+        written = self._own_entry(key)
+        if is_first(model, claim, written, desired) and model.metadata.uid not in world.results:
+            self._decide_first(key, First(model, desired, self._fleet, world.now, world.router_url), world)
+            return
+        decision, status, entry = decide_model(world, model, claim, written, desired, self._fleet)
         self._decisions[key] = decision
         self._demand.put(key, decision)
-        self._untold.put(model, status)
         self._planned.enter(key, entry and self._planned.revise(entry, world.highest_revision))
+        self._untold.put(model, status)
+
+    def _decide_first(self, key: str, first: First, world: World) -> None:
+        self._decisions[key] = first
+        self._demand.put_first(key, first)
+        self._planned.enter(key, self._planned.revise(first.entry(), world.highest_revision))
+        self._untold.put_later(key, first.status)

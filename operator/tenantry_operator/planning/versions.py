@@ -8,7 +8,6 @@ not what is routed, it is resolved to a digest, loaded on all its slots, and onl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -25,8 +24,7 @@ NOT_PROBED = "NotProbed"
 """Reasons of a good version: it answered a sample row, or there is none that it could have been asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """A version that serves."""
 
     reference: Reference
@@ -37,8 +35,7 @@ class Version:
     """The measurements of its first load; None where only the status remembers it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a model comes to in this plan."""
 
     version: Version | None
@@ -173,7 +170,7 @@ def _placed(case: Case, version: Version) -> Version:
     """The version on the slots to route to now; one that nobody has judged is verified meanwhile."""
     if not version.good:
         _verify(case, version.reference)
-    return replace(version, slots=next_slots(case, version.reference, version.slots))
+    return msgspec.structs.replace(version, slots=next_slots(case, version.reference, version.slots))
 
 
 def _verify(case: Case, reference: Reference) -> None:

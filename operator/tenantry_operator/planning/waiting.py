@@ -55,11 +55,15 @@ class Waiting:
     def put(self, key: str, slots: Collection[str]) -> None:
         """It waits, on these slots; on a nameless one where it is placed on none."""
         slots = slots or ("",)
-        if self._slots.get(key) != slots:
-            self.drop(key)
+        known = self._slots.get(key)
+        if known != slots:
+            if known is not None:
+                self.drop(key)
             self._slots[key] = slots
             for slot in slots:
-                self._by_slot.setdefault(slot, SortedKeys()).put(key)
+                if slot not in self._by_slot:
+                    self._by_slot[slot] = SortedKeys()
+                self._by_slot[slot].put(key)
 
     def drop(self, key: str) -> None:
         for slot in self._slots.pop(key, ()):

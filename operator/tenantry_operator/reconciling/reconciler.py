@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import functools
 import gc
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tenantry_core.names import model_key
 from tenantry_core.resources import (
     PredictorPool,
     PredictorPoolStatus,
@@ -32,13 +32,13 @@ from tenantry_operator.reconciling.poller import Poller
 from tenantry_operator.reconciling.slice_writer import SliceWriter
 from tenantry_operator.reconciling.slot_client import SlotClient
 from tenantry_operator.reconciling.state import ObservedState
-from tenantry_operator.reconciling.trailing import TrailingWriter
+from tenantry_operator.reconciling.trailing import BESIDE_SLICES, RATE, TrailingWriter
 
 T = TypeVar("T")
 
 BREATH = 0.02
 """Seconds between two plans at least, so that a burst of changes becomes one."""
-PORTION = 1000
+PORTION = 2500
 """Models that a plan decides about at most, of what has just changed and of the rest each: what changes while
 thousands are planned for the first time waits for no longer than a few of these."""
 BACKOFF = (0.1, 10.0)
@@ -71,11 +71,12 @@ class Reconciler:
         self._loads = LoadRunner(slots, clock, state.dirty.set)
         self._poller = Poller(slots, clock, state)
         self._slices = SliceWriter(actuator, self._wrote_slice, state.forget_slice_writes, state.dirty.set)
-        self._trailing: TrailingWriter[str | PoolName] = TrailingWriter(self._write_status, state.dirty.set)
+        self._trailing: TrailingWriter[str | PoolName] = TrailingWriter(
+            self._write_status, state.dirty.set, self._status_rate
+        )
         self._planner = Planner(PORTION)
         self._world = state.world()
         self._decided = Plan()
-        self._news: dict[str, list[Event]] = {}
         self._releases: dict[str, list[Release]] = {}
         self._running_slots: dict[str, object] = {}
         self._told_ready: dict[str, float] = {}
@@ -99,15 +100,16 @@ class Reconciler:
             await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _loop(self) -> None:
-        gc.freeze()  # what was listed lasts: collections that look through it take as long as a plan
         growing = True
         while True:
             started = time.monotonic()
             wake_at = await self._reconcile()
             if growing:
+                # What was listed and decided lasts: looking through it for garbage takes as long as a plan.
                 gc.freeze()
             growing = self._decided.undecided > 0
-            await asyncio.sleep(BREATH if growing else max(BREATH, time.monotonic() - started))
+            (gc.disable if growing else gc.enable)()
+            await asyncio.sleep(max(BREATH, time.monotonic() - started))
             await self._due(wake_at)
 
     async def _due(self, wake_at: float | None) -> None:
@@ -209,9 +211,12 @@ class Reconciler:
 
         Once it is written they are old.
         """
-        self._news = _by_model(decided.events, lambda event: model_key(event.namespace, event.name))
-        due = [key for key in decided.statuses if key not in decided.unwritten]
-        self._trailing.replace_statuses([*map(PoolName, decided.pool_statuses), *due])
+        due = itertools.filterfalse(decided.unwritten.__contains__, decided.statuses)
+        some = itertools.islice(due, PORTION if decided.undecided else None)
+        self._trailing.replace_statuses(itertools.chain(map(PoolName, decided.pool_statuses), some))
+
+    def _status_rate(self) -> float:
+        return RATE if self._slices.is_idle and not self._decided.undecided else BESIDE_SLICES
 
     async def _write_status(self, name: str | PoolName) -> None:
         """As the latest plan wants it."""
@@ -223,7 +228,7 @@ class Reconciler:
             return
         model, status = self._world.models.get(name), self._decided.statuses.get(name)
         if model is not None and status is not None:
-            await self._write_model_status(model, status, self._news.get(name, ()))
+            await self._write_model_status(model, status, self._decided.events.get(name, ()))
 
     async def _write_model_status(
         self, model: TenantModel, status: TenantModelStatus, news: Sequence[Event]

@@ -12,6 +12,7 @@ import msgspec
 
 from tenantry_core.resources import PredictorPool, PredictorPoolStatus, TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry
+from tenantry_operator.planning.shards import Shards
 from tenantry_operator.planning.world import Check, CheckResult, Instance, Slot, World
 from tenantry_operator.reconciling.echoes import Echoes
 from tenantry_operator.reconciling.measurements import NOTHING_MEASURED, Measurements
@@ -38,7 +39,7 @@ class ObservedState:
         """How many models have which status and reason of the Ready condition."""
         self._clock = clock
         self._router_url = router_url
-        self._models: dict[str, TenantModel] = {}
+        self._models: Shards[TenantModel] = Shards()
         self._pools: dict[str, PredictorPool] = {}
         self._slots: dict[str, Slot] = {}
         self._shown: dict[str, tuple[Instance, ...]] = {}
@@ -186,7 +187,7 @@ class ObservedState:
         """A consistent copy of everything, with the reconciler's own part added."""
         return World(
             now=self._clock(),
-            models=dict(self._models),
+            models=self._models.copy(),
             pools=dict(self._pools),
             slots=self.slots(),
             slices=dict(self._slices),
@@ -215,11 +216,11 @@ class ObservedState:
             self.touch()
 
     def _set_model(self, key: str, model: TenantModel | None) -> None:
-        known = self._models.pop(key, None)
+        known = self._models.pop(key)
         if known is not None:
             self.readiness[_ready(known)] -= 1
         if model is not None:
-            self._models[key] = model
+            self._models.put(key, model)
             self.readiness[_ready(model)] += 1
 
     def _set_slice(self, name: str, entries: Entries | None) -> None:

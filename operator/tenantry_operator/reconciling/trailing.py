@@ -13,6 +13,9 @@ from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteCon
 
 RATE = 300.0
 """Writes a second; one client could do about 450, and slices must not queue behind these."""
+BESIDE_SLICES = 20.0
+"""The same while slices are planned or written: a hundred thousand statuses would take half of the API server
+from what makes models serve."""
 AT_A_TIME = 8
 RETRY_AFTER = 1.0
 """Seconds to leave the API server alone after it did not take one."""
@@ -28,10 +31,16 @@ Write = Callable[[], Awaitable[None]]
 class TrailingWriter(Generic[K]):
     """Its queue is replaced by each plan: a status that is superseded before its turn is never written."""
 
-    def __init__(self, write_status: Callable[[K], Awaitable[None]], on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        write_status: Callable[[K], Awaitable[None]],
+        on_failure: Callable[[], None],
+        rate: Callable[[], float],
+    ) -> None:
         """`write_status` writes the status of an object as the latest plan wants it."""
         self._write_status_of = write_status
         self._on_failure = on_failure
+        self._rate = rate
         self._due: dict[K, None] = {}
         self._events: deque[Write] = deque(maxlen=EVENTS_KEPT)
         self._writing: set[K] = set()
@@ -67,7 +76,7 @@ class TrailingWriter(Generic[K]):
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            await asyncio.sleep(max(0.0, began + AT_A_TIME / RATE - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + AT_A_TIME / self._rate() - time.monotonic()))
 
     async def _write_status(self, name: K) -> None:
         self._writing.add(name)

@@ -201,7 +201,7 @@ class Simulation:
         self.placement = decided.placement
         self.asked_slots = decided.pool_slots["default"]
         self._start_missing()
-        self.events += [event.reason for event in decided.events]
+        self.events += [event.reason for news in decided.events.values() for event in news]
         for instance in decided.warm:
             self._turn_ready(instance)
         for key, status in decided.statuses.items():
@@ -360,9 +360,8 @@ def timeless(decided: Plan) -> Plan:
             for name, entries in decided.slices.items()
         },
         statuses={key: bare(status) for key, status in decided.statuses.items()},
-        events=tuple(
-            sorted(decided.events, key=lambda e: (e.namespace, e.name, e.type, e.reason, e.message))
-        ),
+        unwritten=frozenset(decided.unwritten),
+        events=dict(decided.events),
     )
 
 
