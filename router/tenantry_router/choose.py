@@ -65,8 +65,10 @@ def candidates(
 
 def _by_hash(order: Sequence[str], slots: Mapping[str, Slot], tried: Collection[str]) -> Choice | None:
     first = slots.get(order[0])
-    if first is not None and first.available and not tried and first.upstream.in_flight < ALWAYS_ALLOWED:
-        return Choice(first, PRIMARY)
+    if first is not None and first.ready and not first.ejected and not tried:
+        load = first.upstream.in_flight
+        if load < ALWAYS_ALLOWED or load < _limit(order, slots):
+            return Choice(first, PRIMARY)
     usable = _usable(order, slots, tried)
     if not usable:
         return None
@@ -76,6 +78,17 @@ def _by_hash(order: Sequence[str], slots: Mapping[str, Slot], tried: Collection[
     if chosen is not usable[0]:
         return Choice(chosen, OVERLOAD)
     return Choice(chosen, PRIMARY if chosen.name == order[0] else FAILOVER)
+
+
+def _limit(order: Sequence[str], slots: Mapping[str, Slot]) -> float:
+    """The bound on the load of the slots that are usable, of which there is one."""
+    count, total = 0, 1
+    for name in order:
+        slot = slots.get(name)
+        if slot is not None and slot.ready and not slot.ejected:
+            count += 1
+            total += slot.upstream.in_flight
+    return LOAD_BOUND * total / count
 
 
 def _least_loaded(target: RoutedTarget, pool: SlotPool, tried: Collection[str]) -> Choice | None:

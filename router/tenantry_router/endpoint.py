@@ -57,7 +57,7 @@ class Predictions:
     def predict(self, request: Request, reply: Reply) -> None:
         """`POST /predict/{user_id}`: the model is found by its user."""
         try:
-            fields = field.read(request.headers)
+            fields = field.of(request)
             tenant, segment = fields.get(wire.TENANT), request.path[len(_PREDICT) :]
             line = b"POST /predict?%b HTTP/1.1\r\n" % request.query if request.query else _PREDICT_LINE
             destination = self._router.destinations.of_user(tenant, segment, request.received)
@@ -80,7 +80,7 @@ class Predictions:
         try:
             match = _INFER.fullmatch(request.path)
             assert match is not None  # or `match` would not have brought it here
-            fields = field.read(request.headers)
+            fields = field.of(request)
             name, version = decode_segment(match[1]), _version(match)
             destination = self._router.named(fields, name, version, lambda: _user_of_body(request, fields))
             self._forward(request, reply, fields, destination, destination.target.infer_line)
@@ -92,7 +92,7 @@ class Predictions:
         """`GET /v2/models/{model}[/versions/{version}]`: asked of a slot, which may have to load it."""
         match = _MODEL.fullmatch(request.path)
         assert match is not None  # or FastAPI would not have brought it here
-        fields = field.read(request.headers)
+        fields = field.of(request)
         self.describe(request, reply, fields, decode_segment(match[1]), _version(match))
 
     def describe(

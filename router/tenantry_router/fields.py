@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from tenantry_core import wire
 from tenantry_core.durations import parse_duration
-from tenantry_core.http.messages import Headers
+from tenantry_core.http.messages import Headers, Request
 from tenantry_core.oip import json_codec
 from tenantry_core.problems import Problem
 
@@ -29,12 +30,32 @@ _TRACESTATE_FORM = re.compile(rb"[\x20-\x7e]{1,512}")
 _JSON = b"application/json"
 _BINARY = b"application/octet-stream"
 
-Fields = dict[bytes, bytes]
+
+class Fields(dict[bytes, bytes]):
+    """The fields that matter, by lower-case name. Not changed: many requests may have the same."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(fields)
+        self.lines: bytes | None = None
+        """What `carried` tells, where it is the same for any body."""
+
+
+def of(request: Request) -> Fields:
+    """The fields of a request, read once for all that have the same head."""
+    head = request.head
+    if head is None:
+        return read(request.headers)
+    fields: Fields | None = head.derived
+    if fields is None:
+        fields = head.derived = read(request.headers)
+    return fields
 
 
 def read(headers: Headers) -> Fields:
-    """The fields that matter, by lower-case name; repeated ones are joined by commas (RFC 9110, 5.3)."""
-    fields: Fields = {}
+    """Repeated ones are joined by commas (RFC 9110, 5.3)."""
+    fields = Fields()
     for name, value in headers:
         if name in _MATTER:
             fields[name] = fields[name] + b", " + value if name in fields else value
@@ -46,6 +67,15 @@ def carried(fields: Fields, body: bytes) -> bytes:
 
     Raises Problem: 415 for a type or encoding that no predictor reads, 400 for a malformed length.
     """
+    lines = fields.lines
+    if lines is None:
+        lines = _carried(fields, body)
+        if INFERENCE_HEADER not in fields:
+            fields.lines = lines
+    return lines
+
+
+def _carried(fields: Fields, body: bytes) -> bytes:
     lines = _content_type(fields.get(CONTENT_TYPE))
     if _CONTENT_ENCODING in fields:
         raise Problem(

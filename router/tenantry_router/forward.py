@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from time import monotonic
 
 import msgspec
 
 from tenantry_core import wire
 from tenantry_core.http.client import Call, Failure, UpstreamError, UpstreamResponse
-from tenantry_core.http.encoding import problem_response
-from tenantry_core.http.messages import Reply, Request, Response
+from tenantry_core.http.encoding import length_line, problem_response
+from tenantry_core.http.messages import Headers, Reply, Request, Response
 from tenantry_core.problems import Problem
 from tenantry_router import metrics
 from tenantry_router.choose import Choice, choose
@@ -162,12 +163,13 @@ class Forward:
         self.slot.sent += 1
         body = self._request.body
         at_once = self.slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
-        milliseconds = max(1, int((self.deadline - now) * 1000))
         self._call: Call | None = self.slot.upstream.send(
-            b"%b%b%b%b%btenantry-timeout: %dms\r\ncontent-length: %d\r\n\r\n%b"
-            % (
-                *(self._line, self._forwarder.common, self._destination.fields, self._fields),
-                *(_AT_ONCE if at_once else b"", milliseconds, len(body), body),
+            b"".join(  # the length first: a predictor knows again what comes after it
+                (
+                    *(self._line, length_line(len(body)), self._forwarder.common),
+                    *(self._destination.fields, self._fields, _AT_ONCE if at_once else b""),
+                    *(_timeout_line(self.deadline - now), body),
+                )
             ),
             self._done,
             share=at_once,
@@ -228,28 +230,20 @@ class Forward:
                 self._fail(Problem(502, sentence, reason="TokenRefused"))
                 return
             metrics.count_problem(result.status, _reason_of(result))
+        told = _told(result)
         elapsed = monotonic() - self._started
-        headers: list[tuple[bytes, bytes]] = []
-        cache = timing = b""
-        for field in result.headers:
-            name, value = field
-            if name in _COPIED:
-                headers.append(field)
-            elif name == wire.CACHE and value in CACHE_OUTCOMES:
-                self._note(value)
-                cache = CACHE_OUTCOMES[value]
-            elif name == SERVER_TIMING:
-                timing = b", " + value
-        if cache in _LOADED:
-            self._forwarder.load_times.observe(elapsed)
-        headers.append((wire.ROUTE, self._route(cache)))
-        headers.append((SERVER_TIMING, b"router;dur=%.3f%b" % (elapsed * 1000, timing)))
-        self._finish(Response(result.status, headers, result.body))
-
-    def _note(self, outcome: bytes) -> None:
-        """The next requests to this slot may share a connection, if this one was answered at once."""
-        slots = self._destination.at_once
-        (slots.add if outcome == wire.HIT else slots.discard)(self.slot.name)
+        if told.at_once:  # the next requests to this slot may share a connection
+            self._destination.at_once.add(self.slot.name)
+        elif told.cache:
+            self._destination.at_once.discard(self.slot.name)
+            if told.cache in _LOADED:
+                self._forwarder.load_times.observe(elapsed)
+        headers = (
+            *told.copied,
+            (wire.ROUTE, self._route(told.cache)),
+            (SERVER_TIMING, b"router;dur=%.3f%b" % (elapsed * 1000, told.timing)),
+        )
+        self._finish(Response(result.status, headers, result.body), elapsed)
 
     def _route(self, cache: bytes) -> bytes:
         return self._destination.target.route(self.slot.name, cache, self._reason)
@@ -258,12 +252,13 @@ class Forward:
         metrics.count_problem(problem.status, problem.reason)
         response = problem_response(problem)
         route = (wire.ROUTE, self._route(b""))
-        self._finish(Response(response.status, [*response.headers, route], response.body))
+        headers = (*response.headers, route)
+        self._finish(Response(response.status, headers, response.body), monotonic() - self._started)
 
-    def _finish(self, response: Response) -> None:
+    def _finish(self, response: Response, elapsed: float) -> None:
         self._forwarder.under_way.discard(self)
         metrics.count_request(response.status)
-        metrics.DURATION.observe(monotonic() - self._started)
+        metrics.DURATION.observe(elapsed)
         self._reply.send(response)
 
     def _drop(self) -> None:
@@ -288,6 +283,51 @@ class Forward:
             reason="Unreachable",
             retry_after=self._forwarder.load_times.retry_after(),
         )
+
+
+class _Told:
+    """What the fields of a predictor's answer say."""
+
+    __slots__ = ("at_once", "cache", "copied", "timing")
+
+    def __init__(self, headers: Headers) -> None:
+        self.copied = tuple(field for field in headers if field[0] in _COPIED)
+        self.cache = self.timing = b""
+        self.at_once = False
+        for name, value in headers:
+            if name == wire.CACHE and value in CACHE_OUTCOMES:
+                self.cache = CACHE_OUTCOMES[value]
+                self.at_once = value == wire.HIT
+            elif name == SERVER_TIMING:
+                self.timing = b", " + value
+
+
+def _told(result: UpstreamResponse) -> _Told:
+    """Read once for all answers that have the same head."""
+    head = result.head
+    if head is None:
+        return _Told(result.headers)
+    told: _Told | None = head.derived
+    if told is None:
+        told = head.derived = _Told(result.headers)
+    return told
+
+
+def _timeout_line(seconds: float) -> bytes:
+    """The last line of a head. In quarters of a second: heads are alike, and we give up in time ourselves."""
+    quarters = math.ceil(seconds * 4)
+    if quarters < 4:
+        return b"%b: %dms\r\n\r\n" % (wire.TIMEOUT, max(1, int(seconds * 1000)))
+    if quarters < len(_TIMEOUT_LINES):
+        return _TIMEOUT_LINES[quarters]
+    return _quarters_line(quarters)
+
+
+def _quarters_line(quarters: int) -> bytes:
+    return b"%b: %dms\r\n\r\n" % (wire.TIMEOUT, quarters * 250)
+
+
+_TIMEOUT_LINES = [_quarters_line(quarters) for quarters in range(4 * 60)]
 
 
 def _late() -> Problem:

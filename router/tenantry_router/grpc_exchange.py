@@ -75,7 +75,7 @@ def answering(method: Method[Asked]) -> Method[Asked]:
 
 def read_fields(context: Context) -> Fields:
     """Who asks and within which trace, as header fields; the call's deadline as Tenantry-Timeout."""
-    fields: Fields = {}
+    fields = Fields()
     for key, value in context.invocation_metadata() or ():
         name = _READ.get(key)
         if name is not None:

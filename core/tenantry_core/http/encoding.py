@@ -19,17 +19,17 @@ FAILED = Problem(500, "The server failed to answer this request. Its log says wh
 _WITHOUT_BODY = frozenset({204, 304})
 
 
-def _length(size: int) -> bytes:
-    return b"content-length: %d\r\n" % size
-
-
-_USUAL_LENGTHS = 1024
-_LENGTHS = [_length(size) for size in range(_USUAL_LENGTHS)]
+_LENGTHS = [b"content-length: %d\r\n" % size for size in range(1024)]
 _STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
     if status >= 200
 }
+
+
+def length_line(size: int) -> bytes:
+    """Content-Length, with the end of its line."""
+    return _LENGTHS[size] if size < len(_LENGTHS) else b"content-length: %d\r\n" % size
 
 
 def encode(response: Response, connection: bytes, head_only: bool = False) -> bytes:
@@ -47,7 +47,7 @@ def encode(response: Response, connection: bytes, head_only: bool = False) -> by
         body = b""
         lines -= 1
     else:
-        parts.append(_LENGTHS[size] if size < _USUAL_LENGTHS else _length(size))
+        parts.append(length_line(size))
     if connection:
         parts.append(connection)
         lines += 1

@@ -11,6 +11,7 @@ from tenantry_core.http.messages import Handler, Headers, Request, Response
 from tenantry_core.problems import Problem
 
 if TYPE_CHECKING:
+    from tenantry_core.http.heads import Head
     from tenantry_core.http.protocol import HotProtocol
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Exchange(Request):
         body: bytes,
         received: float,
         persistence: bytes,
+        head: Head | None = None,
     ) -> None:
         # Request.__init__ would only do the first half of this, at the price of another call.
         self.method = method
@@ -38,6 +40,7 @@ class Exchange(Request):
         self.headers = headers
         self.body = body
         self.received = received
+        self.head = head
         self.persistence = persistence
         """The Connection field of the answer."""
         self.data: bytes | None = None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tenantry_core.http.heads import Head
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -13,9 +16,10 @@ class Request:
 
     `path` and `query` are the raw bytes of the request target (not percent-decoded); header names are
     lower case, in the order of arrival. `received` is the loop's time, in seconds, of the request line.
+    `head` keeps what is derived from the headers for the next request that has the same; None: nobody does.
     """
 
-    __slots__ = ("body", "headers", "method", "path", "query", "received")
+    __slots__ = ("body", "head", "headers", "method", "path", "query", "received")
 
     def __init__(
         self, method: bytes, path: bytes, query: bytes, headers: Headers, body: bytes, received: float
@@ -26,6 +30,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.received = received
+        self.head: Head | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first field called `name` (lower case), or None."""

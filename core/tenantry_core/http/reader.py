@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from typing import Any
 
 import httptools
 
 from tenantry_core.http.encoding import CLOSE, IMPLICIT, KEEP_ALIVE
 from tenantry_core.http.exchange import Exchange
+from tenantry_core.http.heads import Head, Memo
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.problems import Problem
 
@@ -25,8 +27,12 @@ class RequestReader(asyncio.Protocol):
 
     limits: Limits
     budget: Budget
+    heads: Memo[Head]
+    """By the bytes of their field lines; see `_read_known`."""
 
     __slots__ = (
+        "_between",
+        "_block",
         "_body",
         "_fed",
         "_headers",
@@ -46,6 +52,7 @@ class RequestReader(asyncio.Protocol):
         "_unusual",
         "_upgrading",
         "_wants_continue",
+        "gathering",
         "in_body",
         "read_deadline",
         "read_ended",
@@ -54,12 +61,16 @@ class RequestReader(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._parser = self._new_parser()
+        self._block: bytes | None = None
+        """The field lines that are to be remembered if they are usual ones."""
         self._fed = 0
         self._unparsed = 0
         self._size = 0
         self._received = 0.0
         self.read_deadline = NEVER
         """The loop's time at which the request that is being read is too slow; NEVER between requests."""
+        self.gathering = False
+        """Several requests may be delivered before `send_gathered` is called."""
         self.read_ended = False
         """What comes after the last request that was read is not looked at."""
         self._forget_request()
@@ -74,6 +85,10 @@ class RequestReader(asyncio.Protocol):
         """What was read is no request: say so, and end the connection."""
         raise NotImplementedError
 
+    def send_gathered(self) -> None:
+        """All that has arrived has been read: answers that were kept until now go out in one write."""
+        raise NotImplementedError
+
     def ask_for_body(self) -> None:
         """The client waits for `100 Continue` with its body."""
         raise NotImplementedError
@@ -84,15 +99,25 @@ class RequestReader(asyncio.Protocol):
         if self.read_ended:
             return
         self._received = now = self._loop.time()
-        self._fed = len(data)
         self._progress = False
+        if self._between and self.read_deadline is NEVER:
+            data = self._read_known(data)
+        if data:
+            self.gathering = True
+            self._parse(data, now)
+        if self.gathering:
+            self.gathering = False
+            self.send_gathered()
+
+    def _parse(self, data: bytes, now: float) -> None:
+        self._fed = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._feed_again(data, upgrade)
         except httptools.HttpParserError as error:
             self.refuse(_problem(error))
-        if self._target or not self._progress:
+        if not self._between or not self._progress:
             self._request_is_unfinished(now)
 
     @property
@@ -116,7 +141,68 @@ class RequestReader(asyncio.Protocol):
     def _timeout(self) -> float:
         return self.limits.body_timeout if self.in_body else self.limits.header_timeout
 
+    def _read_known(self, data: bytes) -> bytes:
+        """Deliver the requests at the start of `data` whose fields are known; the rest is for the parser.
+
+        Only what the parser has found in the very same bytes is known, and only between requests, where its
+        state is always the same. So there is no second opinion about fields: all that is read here is a
+        request line of the plainest kind and, if it is the first field, the length of the body.
+        """
+        start, end = 0, len(data)
+        limits, budget = self.limits, self.budget
+        while (line := _LINE.match(data, start)) is not None:
+            path, query, length_given = line.groups()
+            fields = line.end()
+            body = data.find(b"\r\n\r\n", fields) + 4
+            block = data[fields:body]
+            head = self.heads.get(block)
+            if head is None:
+                if self.heads.is_wanted(block):
+                    self._block = block
+                break
+            headers, length = head.headers, head.length
+            if length_given is not None:
+                if length is not None:
+                    break  # there are two: the parser refuses it
+                headers = ((b"content-length", length_given), *headers)
+                length = int(length_given)
+            elif length is None:
+                break
+            request_end = body + length
+            if (
+                request_end > end
+                or body - start > limits.header_bytes
+                or length > limits.body_bytes
+                or budget.used + length > budget.total
+            ):
+                break  # it is not whole, or will be refused
+            budget.used += length
+            if request_end < end:
+                self.gathering = True
+            body_bytes = data[body:request_end]
+            self.deliver(
+                Exchange(b"POST", path, query or b"", headers, body_bytes, self._received, IMPLICIT, head)
+            )
+            start = request_end
+            if start == end or self.read_ended:
+                return b""
+        self._progress = start > 0
+        return data[start:]
+
+    def _remember(self, block: bytes) -> None:
+        """The parser has read a head whose field lines are `block`: know it from now on, if it is usual."""
+        headers = tuple(self._headers)
+        lengths = [value for name, value in headers if name == b"content-length"]
+        lines = block.count(b"\n") - 1
+        outside = len(headers) - lines  # one if the first field is the length and not part of the block
+        if self._unusual or self._persistence is not IMPLICIT or len(lengths) != 1:
+            return
+        if block.count(b"\r\n") == lines + 1 and outside in (0, 1) and b"upgrade" not in dict(headers):
+            length = None if outside else int(lengths[0])
+            self.heads.put(block, Head(headers[outside:], length))
+
     def _new_parser(self) -> Any:
+        self._between = True
         parser = httptools.HttpRequestParser(self)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # such data is ignored
         return parser
@@ -150,6 +236,9 @@ class RequestReader(asyncio.Protocol):
             self.ask_for_body()
 
     # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._between = False
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -189,6 +278,9 @@ class RequestReader(asyncio.Protocol):
         if self._fed + self._unparsed > self.limits.header_bytes:
             self._bound_header()
         self.in_body = self._progress = True
+        if self._block is not None:
+            self._remember(self._block)
+            self._block = None
         if self.read_deadline is not NEVER:
             self.read_deadline = self._received + self.limits.body_timeout
 
@@ -224,7 +316,7 @@ class RequestReader(asyncio.Protocol):
         self._headers = []
         self._hosts = self._size = self._unparsed = 0
         self.in_body = False
-        self._progress = True
+        self._between = self._progress = True
         self.read_deadline = NEVER
         if self._unusual:
             self._forget_unusual()
@@ -303,6 +395,11 @@ class RequestReader(asyncio.Protocol):
 
 
 _SLASH = ord("/")
+_LINE = re.compile(
+    rb"POST (/[\w\-.~%!$&'()*+,;=:@/]*)(?:\?([\w\-.~%!$&'()*+,;=:@/?]*))? HTTP/1\.1\r\n"
+    rb"(?:content-length: (\d{1,9})\r\n)?"
+)
+"""Path, query; and the length of the body if that is the first field, as where a router writes it."""
 _UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding"})
 
 

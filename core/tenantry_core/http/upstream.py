@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tenantry_core.http.heads import Head
 from tenantry_core.http.messages import Headers
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ class UpstreamError(Exception):
 
 
 class UpstreamResponse:
-    """A whole answer; header names are lower case, in the order of arrival."""
+    """A whole answer; header names are lower case, in the order of arrival. `head` is as a `Request`'s."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "head", "headers", "status")
 
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: Headers, body: bytes, head: Head | None = None) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.head = head
 
 
 OnDone = Callable[[UpstreamResponse | UpstreamError], None]

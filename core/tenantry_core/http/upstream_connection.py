@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
+from tenantry_core.http.heads import HEADS, Head, Memo
 from tenantry_core.http.upstream import MAX_ANSWER_BYTES, Call, Failure, UpstreamError, UpstreamResponse
 
 if TYPE_CHECKING:
     from tenantry_core.http.client import Pool
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+known_heads: Memo[Head] = Memo(HEADS)
+"""Of answers 200, by all their bytes. Slots answer much alike: one memo serves all connections."""
 
 
 class UpstreamConnection(asyncio.Protocol):
     """Carries one request at a time, or where it is shared several, answered in their order."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, heads: Memo[Head] = known_heads) -> None:
         self._pool = pool
+        self._heads = heads
+        self._head_bytes: bytes | None = None
+        """The head that is to be remembered if it is a usual one."""
         self.calls: deque[Call] = deque()
         """Sent and not yet answered, the oldest first; those that were cancelled are among them."""
         self._unsent: list[bytes] = []
@@ -91,8 +97,11 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.calls:
             self._transport.abort()  # nothing was asked: whatever this is, it must not answer the next call
             return
+        if not self._answering:
+            data = self._read_known(data)
         try:
-            self._parser.feed_data(data)
+            if data:
+                self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._malformed = str(error.__context__ or error)
             self._answering = True
@@ -121,6 +130,40 @@ class UpstreamConnection(asyncio.Protocol):
         if answering and self._malformed:
             failure = Failure.MALFORMED
         call.finish(UpstreamError(failure, self._pool.address, self._malformed or (str(exc) if exc else "")))
+
+    def _read_known(self, data: bytes) -> bytes:
+        """Take the answers at the start of `data` whose heads are known; the rest is for the parser.
+
+        As in `RequestReader`: known is only what the parser has found in the same bytes.
+        """
+        start, end = 0, len(data)
+        room = len(self.calls) if self._keep_alive else 0
+        while len(self._answers) < room:
+            body = data.find(b"\r\n\r\n", start) + 4
+            key = data[start:body]
+            head = self._heads.get(key)
+            if head is None:
+                if body > 3 and self._heads.is_wanted(key):
+                    self._head_bytes = key
+                break
+            answer_end = body + head.length  # type: ignore[operator] # it is always inside
+            if answer_end > end:
+                break
+            self._answers.append(UpstreamResponse(200, head.headers, data[body:answer_end], head))
+            start = answer_end
+            if start == end:
+                return b""
+        return data[start:] if start else data
+
+    def _remember(self, key: bytes) -> None:
+        """The parser has read an answer whose head is `key`: know it from now on, if it is usual."""
+        headers = tuple(self._headers)
+        lengths = [value for name, value in headers if name == b"content-length"]
+        lines = len(headers) + 2
+        if len(lengths) != 1 or not _UNUSUAL.isdisjoint(name for name, _ in headers):
+            return
+        if key.count(b"\n") == key.count(b"\r\n") == lines and int(lengths[0]) <= MAX_ANSWER_BYTES:
+            self._heads.put(key, Head(headers, int(lengths[0])))
 
     # httptools' callbacks
 
@@ -151,6 +194,10 @@ class UpstreamConnection(asyncio.Protocol):
         body = self._body if isinstance(self._body, bytes) else b"".join(self._body)
         self._answers.append(UpstreamResponse(status, self._headers, body))
         self._keep_alive = self._parser.should_keep_alive()  # the parser forgets it after this callback
+        if self._head_bytes is not None:
+            if status == 200 and self._keep_alive:
+                self._remember(self._head_bytes)
+            self._head_bytes = None
         self._answering = False
         self._headers = []
         self._body = b""
@@ -158,22 +205,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Outside the parser's callbacks, where the caller's own errors would be taken for the upstream's."""
-        answered = deque((self.calls.popleft(), answer) for answer in self._answers)
+        calls = self.calls
+        answered = [(calls.popleft(), answer) for answer in self._answers]
         self._answers.clear()
         self._reused = True
         if not self._keep_alive:
             self._transport.close()
-        elif not self.calls:
+        elif not calls:
             self._pool.release(self)
         _finish(answered)
 
 
-def _finish(answered: deque[tuple[Call, UpstreamResponse]]) -> None:
+_UNUSUAL = frozenset({b"transfer-encoding", b"upgrade"})
+
+
+def _finish(answered: list[tuple[Call, UpstreamResponse]]) -> None:
     """What one callback raises is its own: the others have their answers all the same."""
+    rest = iter(answered)
     try:
-        while answered:
-            call, answer = answered.popleft()
+        for call, answer in rest:
             call.finish(answer)
     finally:
-        if answered:
-            asyncio.get_running_loop().call_soon(_finish, answered)
+        if others := list(rest):
+            asyncio.get_running_loop().call_soon(_finish, others)
