@@ -60,6 +60,7 @@ class DataPlane:
 
     def __init__(self, cache: CachedModelRepository, metrics: Metrics) -> None:
         self._cache = cache
+        self._touched = cache.memory.touched
         self._metrics = metrics
         self._threads = Lanes("predict", _THREADS, _THREADS_PER_TENANT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,6 +82,7 @@ class DataPlane:
                 raise _NOT_AT_ONCE
             self._answer_later(call, reply, begun)
             return
+        self._touched(entry)
         try:
             payload = self._run(entry, call)
         except Problem as problem:

@@ -60,7 +60,10 @@ class CachedModelRepository:
         self._flights: Flights[_Trip, tuple[Entry, Loaded]] = Flights(self._fly, self)
 
     def peek(self, source: Source) -> Entry | None:
-        """The entry if it is warm, not held: for use before control returns to the loop."""
+        """The entry if it is warm, not held: for use before control returns to the loop.
+
+        Whoever uses it tells `memory.touched`.
+        """
         key = source.key or self.freshness.fresh(source)
         return self.memory.get(key) if key is not None else None
 
@@ -71,6 +74,7 @@ class CachedModelRepository:
             await self.freshness.settle(source)
             entry = self.peek(source)
         if entry is not None:
+            self.memory.touched(entry)
             self.memory.hold(entry)
             return entry, "hit"
         failure = self.failures.current(source)
@@ -90,6 +94,7 @@ class CachedModelRepository:
         """
         entry = self.peek(source) if source.key else None
         if entry is not None:
+            self.memory.keep(entry)
             self.memory.hold(entry)
         else:
             entry, _ = await self._flights.join(_Trip(source, anew=True))
@@ -161,7 +166,7 @@ class CachedModelRepository:
             self.failures.record(source, error)
             raise
         key = self._loaded(source, loaded, asked)
-        entry = self.memory.add(key, loaded.model, loaded.seconds)
+        entry = self.memory.add(key, loaded.model, loaded.seconds, keep=trip.anew)
         self._preparation.later(entry)
         return entry, loaded
 

@@ -1,14 +1,22 @@
-"""The memory tier: loaded models, least recently used out first, within a budget of measured bytes."""
+"""The memory tier: loaded models within a budget of measured bytes."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from tenantry_predictor.repositories.base import Key
 from tenantry_predictor.repositories.cost import Cost
+from tenantry_predictor.repositories.eviction import LRU, Policy
+from tenantry_predictor.repositories.frequency import LFU
 from tenantry_predictor.runtimes.base import LoadedModel
-from tenantry_predictor.tables import TableReader
+from tenantry_predictor.tables import table_reader
+
+Eviction = Literal["LFU", "LRU"]
+"""What goes first: the least frequently or the least recently used."""
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Entry:
@@ -20,8 +28,10 @@ class Entry:
         "load_seconds",
         "model",
         "pinned_by",
+        "rank",
         "requests",
         "resident",
+        "score",
         "size_bytes",
         "table",
         "unpinned_of",
@@ -32,10 +42,12 @@ class Entry:
         self.key = key
         self.model = model
         self.load_seconds = load_seconds
-        self.table = TableReader(model.inputs, model.columns)
+        self.table = table_reader(model.inputs, model.columns)
         self.size_bytes = model.size_bytes
         self.users = 0
-        self.pinned_by: set[str] = set()
+        self.score = 0.0
+        self.rank: float | None = None
+        self.pinned_by = _NOBODY
         """Model keys: of two models that share their bytes each pins for itself."""
         self.resident = False
         """In the tier. One that is not is closed when its last user leaves it."""
@@ -57,13 +69,22 @@ class MemoryTier:
     budget. `dispose` is called with each model that leaves, once nobody uses it.
     """
 
-    def __init__(self, budget_bytes: int, dispose: Callable[[LoadedModel], None]) -> None:
+    def __init__(
+        self, budget_bytes: int, dispose: Callable[[LoadedModel], None], eviction: Eviction = "LFU"
+    ) -> None:
         self.budget_bytes = budget_bytes
         self.used_bytes = 0
         self.pinned_bytes = 0
         self.evictions = 0
+        self.refusals = 0
+        """Models that were loaded and not kept, since all that would have had to go was worth more."""
         self._dispose = dispose
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._entries: dict[Key, Entry] = {}
+        self._policy: Policy[Entry] = (
+            LRU(self._entries) if eviction == "LRU" else LFU(self._entries, budget_bytes)
+        )
+        self.touched = self._policy.touched
+        """To be called with an entry that is asked for, once a request."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,33 +93,51 @@ class MemoryTier:
         return iter(self._entries.values())
 
     def get(self, key: Key) -> Entry | None:
-        """The entry, which becomes the last to evict."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            self._entries.move_to_end(key)
-        return entry
+        """The entry, if it is there."""
+        return self._entries.get(key)
 
-    def add(self, key: Key, model: LoadedModel, load_seconds: float = 0.0, *, spare: bool = False) -> Entry:
+    def add(
+        self,
+        key: Key,
+        model: LoadedModel,
+        load_seconds: float = 0.0,
+        *,
+        spare: bool = False,
+        keep: bool = False,
+    ) -> Entry:
         """An entry for the model, in use by the caller, who must `release` it.
 
         A model too large for what pinned ones leave of the budget pushes nothing out: it lives while it is
-        in use. So does a `spare` one that is too large for what is free; else it is the first to evict.
+        in use. So does a `spare` one that is too large for what is free (else it is the first to evict), and
+        one that is worth less than what would have to go for it, unless it is loaded to `keep`.
         A key that is there already keeps its entry, and `model` is disposed of.
         """
         known = self.get(key)
         if known is not None:
             self._dispose(model)
             known.users += 1
+            self.touched(known)
+            if keep:
+                self._policy.keep(known)
             return known
         entry = Entry(key, model, load_seconds)
         entry.users = 1
         if entry.size_bytes <= self.budget_bytes - (self.used_bytes if spare else self.pinned_bytes):
             entry.resident = True
             self._entries[key] = entry
-            self._entries.move_to_end(key, last=not spare)
             self.used_bytes += entry.size_bytes
-            self._evict()
+            self._policy.added(entry)
+            if spare:
+                self._policy.condemn(entry)
+            if keep:
+                self._policy.keep(entry)
+            self._evict(None if keep else entry)
         return entry
+
+    def keep(self, entry: Entry) -> None:
+        """Others are evicted before it until it is asked for."""
+        if entry.resident:
+            self._policy.keep(entry)
 
     def hold(self, entry: Entry) -> None:
         """One more user: the entry outlives its eviction."""
@@ -107,10 +146,11 @@ class MemoryTier:
     def release(self, entry: Entry) -> None:
         entry.users -= 1
         if entry.users == 0:
-            if not entry.resident:
-                self._dispose(entry.model)
-            elif self.used_bytes > self.budget_bytes:
+            if entry.resident:
+                self._policy.let_go(entry)
                 self._evict()
+            else:
+                self._dispose(entry.model)
 
     def resized(self, entry: Entry) -> None:
         """Its model has become smaller."""
@@ -118,6 +158,7 @@ class MemoryTier:
         entry.size_bytes += change
         if entry.resident:
             self.used_bytes += change
+            self._policy.resized(entry, change)
         if entry.pinned:
             self.pinned_bytes += change
 
@@ -127,22 +168,24 @@ class MemoryTier:
             if not entry.resident or self.pinned_bytes + entry.size_bytes > self.budget_bytes:
                 return False
             self.pinned_bytes += entry.size_bytes
-        entry.pinned_by.add(model)
+        entry.pinned_by |= {model}
         return True
 
     def unpin(self, entry: Entry, model: str) -> None:
         """Let it be evicted as any other, unless another model pins it."""
         if entry.pinned_by == {model}:
             self.pinned_bytes -= entry.size_bytes
-        entry.pinned_by.discard(model)
-        self._evict()
+        entry.pinned_by -= {model}
+        if entry.resident:
+            self._policy.let_go(entry)
+            self._evict()
 
     def condemn(self, key: Key, model: str) -> None:
         """Make it the first to evict, unless another model pins it; another request redeems it."""
         entry = self._entries.get(key)
         if entry is None:
             return
-        self._entries.move_to_end(key, last=False)
+        self._policy.condemn(entry)
         self.unpin(entry, model)
 
     def close(self) -> None:
@@ -152,20 +195,14 @@ class MemoryTier:
         self._entries.clear()
         self.used_bytes = self.pinned_bytes = 0
 
-    def _evict(self) -> None:
-        for entry in list(self._evictable()) if self.used_bytes > self.budget_bytes else ():
+    def _evict(self, newcomer: Entry | None = None) -> None:
+        excess = self.used_bytes - self.budget_bytes
+        for entry in self._policy.victims(excess, newcomer) if excess > 0 else ():
             del self._entries[entry.key]
             entry.resident = False
             self.used_bytes -= entry.size_bytes
-            self.evictions += 1
-            self._dispose(entry.model)
-
-    def _evictable(self) -> Iterator[Entry]:
-        """From the oldest on, as many as it takes."""
-        excess = self.used_bytes - self.budget_bytes
-        for entry in self._entries.values():
-            if excess <= 0:
-                return
-            if not entry.users and not entry.pinned:
-                excess -= entry.size_bytes
-                yield entry
+            if entry is newcomer:
+                self.refusals += 1
+            else:
+                self.evictions += 1
+                self._dispose(entry.model)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tenantry_core.wire import Tensor
 from tenantry_predictor.repositories.base import Key
-from tenantry_predictor.repositories.memory import Entry, MemoryTier
+from tenantry_predictor.repositories.memory import Entry, Eviction, MemoryTier
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel
 
 BUDGET = 100
@@ -48,17 +48,19 @@ models = st.sampled_from(["models.x", "models.y"])
 class Uses(RuleBasedStateMachine):
     """Whatever is done in whatever order."""
 
+    eviction: Eviction = "LFU"
+
     def __init__(self) -> None:
         super().__init__()
-        self.tier = MemoryTier(BUDGET, close)
+        self.tier = MemoryTier(BUDGET, close, self.eviction)
         self.held: list[Entry] = []
         self.made: list[Sized] = []
 
-    @rule(name=keys, size=st.integers(1, 130), spare=st.booleans())
-    def load(self, name: Key, size: int, spare: bool) -> None:
+    @rule(name=keys, size=st.integers(1, 130), spare=st.booleans(), keep=st.booleans())
+    def load(self, name: Key, size: int, spare: bool, keep: bool) -> None:
         model = Sized(size)
         self.made.append(model)
-        entry = self.tier.add(name, model, spare=spare)
+        entry = self.tier.add(name, model, spare=spare, keep=keep and not spare)
         assert entry.model is model or model.closed == 1
         self.held.append(entry)
 
@@ -66,6 +68,7 @@ class Uses(RuleBasedStateMachine):
     def use(self, name: Key) -> None:
         entry = self.tier.get(name)
         if entry is not None:
+            self.tier.touched(entry)
             self.tier.hold(entry)
             self.held.append(entry)
 
@@ -93,6 +96,15 @@ class Uses(RuleBasedStateMachine):
     def condemn(self, name: Key, model: str) -> None:
         self.tier.condemn(name, model)
 
+    @rule(name=keys, size=st.integers(1, 130))
+    def resize(self, name: Key, size: int) -> None:
+        """As a model that was prepared anew: never larger."""
+        entry = self.tier.get(name)
+        if entry is not None and size < entry.size_bytes:
+            assert isinstance(entry.model, Sized)
+            entry.model.size_bytes = size
+            self.tier.resized(entry)
+
     @invariant()
     def budget_is_exceeded_only_by_what_is_in_use(self) -> None:
         if self.tier.used_bytes > BUDGET:
@@ -115,8 +127,17 @@ class Uses(RuleBasedStateMachine):
         assert all(entry.resident for entry in self.tier)
 
 
+class UsesByRecency(Uses):
+    """The same, whatever the policy."""
+
+    eviction: Eviction = "LRU"
+
+
+_SETTINGS = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestUses = Uses.TestCase
-TestUses.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestUses.settings = _SETTINGS
+TestUsesByRecency = UsesByRecency.TestCase
+TestUsesByRecency.settings = _SETTINGS
 
 
 def fill(tier: MemoryTier, sizes: dict[str, int]) -> None:
@@ -124,21 +145,27 @@ def fill(tier: MemoryTier, sizes: dict[str, int]) -> None:
         tier.release(tier.add(key(name), Sized(size)))
 
 
+def use(tier: MemoryTier, name: str) -> None:
+    entry = tier.get(key(name))
+    assert entry is not None
+    tier.touched(entry)
+
+
 def names(tier: MemoryTier) -> list[str]:
     return [entry.key.sha256 for entry in tier]
 
 
 def test_least_recently_used_goes_first() -> None:
-    tier = MemoryTier(BUDGET, close)
+    tier = MemoryTier(BUDGET, close, "LRU")
     fill(tier, {"a": 40, "b": 40})
-    tier.get(key("a"))
+    use(tier, "a")
     fill(tier, {"c": 40})
     assert names(tier) == ["a", "c"]
     assert tier.evictions == 1
 
 
 def test_no_more_is_evicted_than_it_takes() -> None:
-    tier = MemoryTier(BUDGET, close)
+    tier = MemoryTier(BUDGET, close, "LRU")
     fill(tier, {"a": 10, "b": 40, "c": 40})
     fill(tier, {"d": 20})
     assert names(tier) == ["b", "c", "d"]
@@ -149,7 +176,7 @@ def test_condemned_goes_first_unless_it_is_asked_for_again() -> None:
     fill(tier, {"a": 30, "b": 30, "c": 30})
     tier.condemn(key("c"), "models.c")
     tier.condemn(key("b"), "models.b")
-    tier.get(key("b"))
+    use(tier, "b")
     fill(tier, {"d": 30})
     assert names(tier) == ["a", "b", "d"]
 
@@ -175,7 +202,7 @@ def test_what_is_let_go_while_the_budget_is_exceeded_goes_at_once() -> None:
     assert tier.pin(kept, "models.a")
     tier.release(kept)
     for name in "bc":
-        tier.add(key(name), Sized(60))
+        tier.add(key(name), Sized(60), keep=True)
     assert tier.used_bytes == 160
     tier.condemn(key("a"), "models.a")
     assert names(tier) == ["b", "c"]
@@ -203,7 +230,7 @@ def test_a_spare_model_takes_only_what_is_free_and_goes_first() -> None:
     tier = MemoryTier(100, close)
     fill(tier, {"a": 40})
     tier.release(tier.add(key("spare"), Sized(60), spare=True))
-    assert names(tier) == ["spare", "a"]
+    assert names(tier) == ["a", "spare"]
     fill(tier, {"b": 10})
     assert names(tier) == ["a", "b"], "the spare one made room"
     crowded = Sized(60)
