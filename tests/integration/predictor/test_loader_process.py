@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from sklearn.ensemble import GradientBoostingRegressor
 
+from artifacts.graphs import digest
 from integration.predictor.processes import PredictorProcess, model
+from tenantry_predictor.runtimes.columns import columns_of
+from tenantry_predictor.runtimes.description import Description
+from tenantry_predictor.runtimes.skops_file import dump
 
 
 def fork_servers(predictor: PredictorProcess) -> list[int]:
@@ -37,3 +43,21 @@ def test_it_has_the_priority_of_the_predictor_though_a_thread_of_less_starts_it(
         [server] = fork_servers(predictor)
         usual = os.getpriority(os.PRIO_PROCESS, predictor.pid)
         assert os.getpriority(os.PRIO_PROCESS, server) == usual
+
+
+def test_what_was_converted_needs_it_no_more(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    fitted = GradientBoostingRegressor(n_estimators=10).fit(table, table["a"])
+    path = tmp_path / "model.skops"
+    path.write_bytes(dump(fitted, Description.of(columns_of(fitted), table)))
+    named = model("m", f"file://{path}", digest(path.read_bytes()), model_format="skops")
+    flags = ("--prefix", f"file://{tmp_path}/", "--ready-after", "0")
+    with PredictorProcess(tmp_path, *flags) as predictor:
+        first = predictor.predict(named, table.to_dict("records"))
+        assert (first.status_code, first.headers["Tenantry-Cache"]) == (200, "miss")
+        assert len(fork_servers(predictor)) == 1
+    with PredictorProcess(tmp_path, *flags) as predictor:
+        second = predictor.predict(named, table.to_dict("records"))
+        assert (second.status_code, second.headers["Tenantry-Cache"]) == (200, "disk")
+        assert second.json() == first.json()
+        assert fork_servers(predictor) == []
