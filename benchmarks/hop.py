@@ -1,10 +1,13 @@
-"""What one hop through a proxy costs: Tenantry's router beside nginx with a consistent hash, in one run.
+"""What one hop costs: Tenantry's router beside nginx and HAProxy with consistent hashes, in one run.
 
     python benchmarks/hop.py [--seconds 3] [--rounds 5] [--connections 16] [--out hop.json]
 
 Each proxy is one process on one core; the same nginx behind them answers a constant, so that the proxies are
 what is measured. Rounds alternate between the proxies, so that whatever else the machine does meets both.
-Needs nginx and wrk.
+
+Three loads: as much as `--connections` bring, where wrk checks statuses only (reading bodies in its Lua takes
+longer than a proxy); one connection, beside the server without a proxy; and half of what each proxy has
+managed, by connections that pause. In the last two every body is checked. Needs nginx, haproxy and wrk.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from tenantry_core.http.server import Application, Settings, serve
 from tenantry_core.problems import Problem
 from tenantry_core.slices import Entry, Reference, SliceContent, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
-from wrk import Round, Server, measure, median, table, write_script
+from wrk import Round, Server, measure, median, table, write_checked_script, write_script
 
 USERS = 64
 BODY = '[{"amount": 12.5, "hour": 7, "weekday": 3, "returning": 1}]'
@@ -57,6 +60,31 @@ http {{
   }}
 }}
 """
+_HAPROXY = """
+global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+frontend proxy
+  bind 127.0.0.1:{port}
+  default_backend slots
+backend slots
+  balance uri
+  hash-type consistent
+  hash-balance-factor 125
+  {servers}
+"""
+_PAUSE = 4
+"""Milliseconds on average between an answer and the connection's next request, at half load."""
+
+DIRECT = "no proxy"
+SATURATED, ONE, HALF = "at saturation", "one connection", "half load"
+Rounds = dict[str, list[Round]]
 
 
 def main() -> None:
@@ -65,23 +93,46 @@ def main() -> None:
     if arguments.bare is not None:
         serve_bare(arguments.bare[0], arguments.bare[1:])
         return
-    require("nginx", "wrk")
+    require("nginx", "haproxy", "wrk")
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        proxies = start(folder, stack)
-        script = folder / "wrk.lua"
-        write_script(script, prefix="/predict/acme:", paths=USERS, body=BODY)
-        rounds: dict[str, list[Round]] = {proxy.name: [] for proxy in proxies}
-        for _ in range(arguments.rounds):
-            for proxy in proxies:
-                measured = measure(
-                    proxy, script, seconds=arguments.seconds, connections=arguments.connections, core=-1
-                )
-                rounds[proxy.name].append(measured)
-    print(f"one hop, {arguments.connections} connections, medians of {arguments.rounds} rounds")
-    print(table(rounds, beside="nginx"))
+        loads = run(Path(name), stack, arguments)
+    for title, rounds in loads.items():
+        print(f"\n{title}, medians of {arguments.rounds} rounds")
+        print(table(rounds, beside="nginx"))
     if arguments.out is not None:
-        write(rounds, arguments.connections, arguments.out)
+        write(loads, arguments.connections, arguments.out)
+    if sum(one.errors for rounds in loads.values() for each in rounds.values() for one in each):
+        sys.exit("some answers were wrong, or did not come")
+
+
+def run(folder: Path, stack: contextlib.ExitStack, arguments: argparse.Namespace) -> dict[str, Rounds]:
+    """The rounds of each load."""
+    direct, *proxies = start(folder, stack)
+    most, checked, paused = folder / "most.lua", folder / "checked.lua", folder / "paused.lua"
+    write_script(most, prefix="/predict/acme:", paths=USERS, body=BODY)
+    targets: list[tuple[str, dict[str, str]]] = [(f"/predict/acme:{user}", {}) for user in range(USERS)]
+    write_checked_script(checked, targets=targets, body=BODY, before="[", answers=[ANSWER.lstrip("[")])
+    paused.write_text(checked.read_text() + f"function delay() return math.random(0, {2 * _PAUSE}) end\n")
+
+    def rounds(servers: list[Server], script: Path, connections: dict[str, int]) -> Rounds:
+        found: Rounds = {server.name: [] for server in servers}
+        for _ in range(arguments.rounds):
+            for server in servers:
+                count = connections.get(server.name, 1)
+                found[server.name].append(
+                    measure(server, script, seconds=arguments.seconds, connections=count, core=-1)
+                )
+        return found
+
+    saturated = rounds(proxies, most, {proxy.name: arguments.connections for proxy in proxies})
+    half = {
+        name: max(1, round(median(each).throughput / 2 * _PAUSE / 1000)) for name, each in saturated.items()
+    }
+    return {
+        SATURATED: saturated,
+        ONE: rounds([direct, *proxies], checked, {}),
+        HALF: rounds(proxies, paused, half),
+    }
 
 
 def _arguments() -> argparse.Namespace:
@@ -96,28 +147,49 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write(rounds: dict[str, list[Round]], connections: int, out: Path) -> None:
+def write(loads: dict[str, Rounds], connections: int, out: Path) -> None:
     document = {
-        name: {"median": asdict(median(each)), "rounds": [asdict(one) for one in each]}
-        for name, each in rounds.items()
+        "summary": summary(loads),
+        "connections": connections,
+        "loads": {
+            title: {
+                name: {"median": asdict(median(each)), "rounds": [asdict(one) for one in each]}
+                for name, each in rounds.items()
+            }
+            for title, rounds in loads.items()
+        },
     }
-    out.write_text(json.dumps({"connections": connections, "proxies": document}, indent=2) + "\n")
+    out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def summary(loads: dict[str, Rounds]) -> list[dict[str, object]]:
+    """What was promised, and what was reached."""
+    most = {name: median(each) for name, each in loads[SATURATED].items()}
+    one = {name: median(each) for name, each in loads[ONE].items()}
+    ratio = most["tenantry"].throughput / most["nginx"].throughput
+    rows: list[tuple[str, float, str, float, str]] = [
+        ("router hop vs nginx consistent hash, requests/s on one core", round(ratio, 2), "x", 0.8, "more"),
+        ("added latency, p50, one connection", one["tenantry"].p50 - one[DIRECT].p50, "us", 120, "less"),
+        ("router, CPU a request", round(most["tenantry"].cpu, 1), "us", 35, "less"),
+    ]
+    return [dict(zip(("what", "value", "unit", "target", "better"), row, strict=True)) for row in rows]
 
 
 # The processes
 
 
 def start(folder: Path, stack: contextlib.ExitStack) -> list[Server]:
-    """Two backends in one process, and the proxies before them; all end with `stack`."""
+    """Two backends in one process, the first of them as a server too; and the proxies before them."""
     slots = [free_port(), free_port()]
     servers = "\n  ".join(_BACKEND_SERVER.format(port=port, answer=ANSWER) for port in slots)
     (folder / "backend.conf").write_text(_BACKEND.format(folder=folder, servers=servers))
-    stack.enter_context(running(["nginx", "-c", str(folder / "backend.conf")], slots[0], core=-1))
+    backend = stack.enter_context(running(["nginx", "-c", str(folder / "backend.conf")], slots[0], core=-1))
     write_snapshot(folder / "snapshot", slots)
-    return [
+    return [Server(DIRECT, slots[0], (backend.pid,))] + [
         stack.enter_context(proxy(name, command, port))
         for name, command, port in (
             nginx(folder, slots, free_port()),
+            haproxy(folder, slots, free_port()),
             router(folder, free_port()),
             bare(slots, free_port()),
         )
@@ -129,6 +201,13 @@ def nginx(folder: Path, slots: list[int], port: int) -> tuple[str, list[str], in
     config = folder / "proxy.conf"
     config.write_text(_PROXY.format(folder=folder, servers=servers, port=port))
     return "nginx", ["nginx", "-c", str(config)], port
+
+
+def haproxy(folder: Path, slots: list[int], port: int) -> tuple[str, list[str], int]:
+    servers = "\n  ".join(f"server slot{number} 127.0.0.1:{slot}" for number, slot in enumerate(slots))
+    config = folder / "haproxy.cfg"
+    config.write_text(_HAPROXY.format(servers=servers, port=port))
+    return "haproxy", ["haproxy", "-db", "-f", str(config)], port
 
 
 def router(folder: Path, port: int) -> tuple[str, list[str], int]:
@@ -186,7 +265,8 @@ class _Bare:
             else:
                 reply.send(Response(result.status, ((b"content-type", b"application/json"),), result.body))
 
-        call = pool.send(head % (request.method, request.path, len(request.body)) + request.body, done)
+        data = head % (request.method, request.path, len(request.body)) + request.body
+        call = pool.send(data, done, share=True)
         reply.on_disconnect = call.cancel
 
 
