@@ -51,6 +51,20 @@ class Tokens:
             )
 
 
+class _Asked:
+    """What the fields of a request ask for; read once for all that have the same head."""
+
+    __slots__ = ("at_once", "fields", "seconds", "source", "token")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.token = fields.get(wire.TOKEN)
+        self.at_once = wire.AT_ONCE in fields
+        self.source: Source | None = None
+        """Once it and the time have been read; the policy that admits it never changes."""
+        self.seconds = _DEFAULT_SECONDS
+
+
 class Predictions:
     """`HotRoutes` of the predictor."""
 
@@ -70,24 +84,35 @@ class Predictions:
 
     def predict(self, request: Request, reply: Reply) -> None:
         """`POST /predict`: a table in, a list out."""
-        fields = dict(request.headers)
-        self._tokens.check(fields.get(wire.TOKEN))
+        asked = self._asked(request)
         body = request.body
         output = _output(request.query) if request.query else None
-        self._call(fields, lambda entry: _predict(entry, body, output), request, reply)
+        self._call(asked, lambda entry: _predict(entry, body, output), request, reply)
 
     def infer(self, request: Request, reply: Reply) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`: tensors in, tensors out."""
-        fields = dict(request.headers)
-        self._tokens.check(fields.get(wire.TOKEN))
+        asked = self._asked(request)
+        fields = asked.fields
         match = _INFER.fullmatch(request.path)
         assert match is not None  # or `match` would not have brought it here
         model = unquote(match[1].decode("latin-1"))
-        if fields.setdefault(wire.MODEL, model.encode()) != model.encode():
+        if fields.get(wire.MODEL, model.encode()) != model.encode():
             raise Problem(400, "Tenantry-Model names another model than the path.", reason="Malformed")
-        if match[2] is not None:
-            fields.setdefault(wire.VERSION, match[2])
-        self._call(fields, _inference(fields, request.body, model), request, reply)
+        if wire.MODEL not in fields or (match[2] is not None and wire.VERSION not in fields):
+            version = {} if match[2] is None else {wire.VERSION: match[2]}
+            asked = _Asked({wire.MODEL: model.encode(), **version, **fields})
+        self._call(asked, _inference(fields, request.body, model), request, reply)
+
+    def _asked(self, request: Request) -> _Asked:
+        """Raises Problem (401). Tokens change, so each request has its own checked."""
+        head = request.head
+        asked: _Asked | None = head.derived if head is not None else None
+        if asked is None:
+            asked = _Asked(dict(request.headers))
+            if head is not None:
+                head.derived = asked
+        self._tokens.check(asked.token)
+        return asked
 
     def source(self, fields: Fields) -> Source:
         """Raises Problem, also where the policy refuses."""
@@ -96,10 +121,13 @@ class Predictions:
         except LoadError as error:
             raise Problem(503, error.message, reason=error.reason, retry_after=_REFUSED_SECONDS) from error
 
-    def _call(self, fields: Fields, job: Job, request: Request, reply: Reply) -> None:
-        deadline = request.received + _timeout(fields.get(wire.TIMEOUT))
-        call = Call(self.source(fields), job, len(request.body), deadline, wire.AT_ONCE in fields)
-        self._plane.answer(call, reply)
+    def _call(self, asked: _Asked, job: Job, request: Request, reply: Reply) -> None:
+        source = asked.source
+        if source is None:
+            asked.seconds = _timeout(asked.fields.get(wire.TIMEOUT))
+            source = asked.source = self.source(asked.fields)
+        deadline = request.received + asked.seconds
+        self._plane.answer(Call(source, job, len(request.body), deadline, asked.at_once), reply)
 
 
 def _predict(entry: Entry, body: bytes, output: str | None) -> Payload:
