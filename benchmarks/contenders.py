@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 
 from models import COLUMNS, Model
-from peers.environment import environment
-from processes import free_port, running
+from peers.environment import UnavailableError, environment
+from processes import StartError, free_port, running
 from tenantry_core.slices import Entry, Reference, SliceContent, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 
@@ -170,6 +170,22 @@ CONTENDERS: dict[str, Start] = {
 }
 
 
+def enter(
+    stack: contextlib.ExitStack, start: Start, name: str, folder: Path, models: Sequence[Model]
+) -> Contender | str:
+    """The contender, running until `stack` ends; or why this peer cannot take part."""
+    print(f"starting {name} with {len(models):,} models", file=sys.stderr, flush=True)
+    try:
+        return stack.enter_context(start(folder, models))
+    except UnavailableError as error:
+        return str(error)
+    except StartError as error:
+        if name == "tenantry":
+            raise
+        print(error, file=sys.stderr)
+        return str(error).partition("\n")[0]
+
+
 def _serving(contender: Contender, models: Sequence[Model], seconds: float = 300) -> Contender:
     """The contender once it answers for all models: some listen before they have loaded what they serve."""
     deadline = time.monotonic() + seconds
@@ -179,6 +195,6 @@ def _serving(contender: Contender, models: Sequence[Model], seconds: float = 300
             path, headers = contender.target(model.name)
             while not client.post(path, headers=headers, json=body).is_success:
                 if time.monotonic() > deadline:
-                    sys.exit(f"{contender.name} does not serve {model.name} after {seconds:.0f} s")
+                    raise StartError(f"{contender.name} does not serve {model.name} after {seconds:.0f} s")
                 time.sleep(0.2)
     return contender

@@ -11,6 +11,7 @@ time, in environments of their own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -25,9 +26,8 @@ import httpx
 import numpy as np
 import pandas as pd
 
-from contenders import CONTENDERS, Contender, Start, mlserver
+from contenders import CONTENDERS, Contender, Start, enter, mlserver
 from models import KINDS, Model, derive, records
-from peers.environment import UnavailableError
 from processes import memory_bytes
 
 FIRST = 20
@@ -35,6 +35,7 @@ FIRST = 20
 OURS = {"linear": (2000, 20_000), "boosting": (500,), "forest": (150,)}
 THEIRS = {"linear": (400,), "boosting": (200,), "forest": (60,)}
 """Numbers of models at which memory is read."""
+STARTS: dict[str, Start] = CONTENDERS | {"mlserver": functools.partial(mlserver, at_startup=False)}
 TARGET = 20_000
 ASKED = records(1)
 
@@ -61,14 +62,16 @@ def main() -> None:
     for kind in arguments.kinds:
         models = list(derive(kind, max(OURS[kind])))
         for name in arguments.contenders:
-            print(f"{name}, {kind}", file=sys.stderr, flush=True)
-            try:
-                figures += _measure(name, kind, models)
-            except UnavailableError as error:
-                left_out[name] = str(error)
+            with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+                counts = OURS[kind] if name == "tenantry" else THEIRS[kind]
+                contender = enter(stack, STARTS[name], name, Path(folder), models[: max(counts)])
+                if isinstance(contender, str):
+                    left_out[name] = contender
+                else:
+                    figures += _measure(contender, kind, models, counts)
     print(_table(figures))
     for name, why in left_out.items():
-        print(f"{name}: left out, as {why}")
+        print(f"{name}: left out: {why}")
     if arguments.out is not None:
         lines = [asdict(one) | {"models_per_gigabyte": round(one.per_gigabyte)} for one in figures]
         document = {"summary": _summary(figures), "figures": lines, "left_out": left_out}
@@ -85,21 +88,15 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(name: str, kind: str, models: Sequence[Model]) -> list[Figure]:
-    counts = OURS[kind] if name == "tenantry" else THEIRS[kind]
-    start: Start = functools.partial(mlserver, at_startup=False) if name == "mlserver" else CONTENDERS[name]
+def _measure(contender: Contender, kind: str, models: Sequence[Model], counts: Sequence[int]) -> list[Figure]:
     figures = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        start(Path(folder), models[: max(counts)]) as contender,
-        contender.client() as client,
-    ):
+    with contender.client() as client:
         _open(contender, client, models[:FIRST])
         before, opened = _settled(contender), FIRST
         for count in counts:
             _open(contender, client, models[opened:count])
             grown = (_settled(contender) - before) / (count - FIRST)
-            figures.append(Figure(name, kind, count, round(grown, 1)))
+            figures.append(Figure(contender.name, kind, count, round(grown, 1)))
             opened = count
     return figures
 

@@ -13,6 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
+class StartError(SystemExit):
+    """A process ended, or does not listen: ends a benchmark that cannot do without it, with a sentence."""
+
+
 def require(*programs: str) -> None:
     """Exit with a sentence that names the packages to install. Packages are called like their programs."""
     missing = [program for program in programs if shutil.which(program) is None]
@@ -31,7 +35,7 @@ def running(
     with contextlib.nullcontext() if log is None else log.open("wb") as output:
         process = subprocess.Popen([*pinned(core), *command], stdout=output, stderr=output)
     try:
-        _wait_for_port(process, port)
+        _wait_for_port(process, port, log)
         yield process
     finally:
         process.terminate()
@@ -79,12 +83,13 @@ def memory_bytes(pids: Iterable[int], line: str) -> int:
     return total
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 120
+def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path | None) -> None:
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            sys.exit(f"{process.args!r} ended with {process.returncode}")
+            said = f":\n{log.read_text(errors='replace')[-2000:]}" if log else ""
+            raise StartError(f"{process.args!r} ended with {process.returncode}{said}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    sys.exit(f"{process.args!r} does not listen on port {port}")
+    raise StartError(f"{process.args!r} does not listen on port {port}")

@@ -9,6 +9,7 @@ others from running, and makes this exit with 1. The picture of the README, `pee
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -59,13 +60,16 @@ def _run(name: str, out: Path) -> bool:
     environment = os.environ | {"PYTHONPATH": str(HERE.parent / "tests")}
     command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(figures)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
         try:
             code: int | str = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # it ends what it has started
-            process.wait()
             code = f"more than {LIMIT} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # nothing of it is left, as it should be
+                os.killpg(process.pid, signal.SIGTERM)
     print(log.read_text(errors="replace").rstrip())
     print(f"({time.monotonic() - begun:.0f} s)", flush=True)
     if code != 0:

@@ -16,7 +16,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from contenders import CONTENDERS, Contender
+from contenders import CONTENDERS, Contender, Records, enter
 from models import KINDS, Model, derive, records
-from peers.environment import UnavailableError
 from processes import require
 from wrk import Round, Server, measure, median, table, write_checked_script
 
 ROWS = (1, 32)
 FEW, MANY = 64, 5000
-LEFT_OUT = {"flask": "it keeps 1,000 models and would open one a request"}
+LEFT_OUT = {"flask": "it keeps 1,000 models, and would open one for each request"}
 """Contenders that cannot keep MANY models, and why."""
 TARGETS = {"linear": 10, "forest": 20}
 """Of requests/s beside MLServer's: 1 row, FEW models."""
@@ -44,7 +43,7 @@ def main() -> None:
     """Train, start, check, measure, print."""
     arguments = _arguments()
     require("wrk")
-    few = [model for kind in arguments.kinds for model in derive(kind, FEW)]
+    few = [model for kind in arguments.kinds for model in derive(kind, arguments.few)]
     cells = _grid(few, arguments.kinds, arguments, {})
     if arguments.many and "linear" in arguments.kinds:
         cells += _grid(list(derive("linear", arguments.many)), ["linear"], arguments, LEFT_OUT)
@@ -59,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--few", type=int, default=FEW, help="models of each kind (default: %(default)s)")
     parser.add_argument(
         "--many", type=int, default=MANY, help="linear models, 0: none (default: %(default)s)"
     )
@@ -79,11 +79,11 @@ def _grid(
         contenders = []
         for name in arguments.contenders:
             if name not in left_out:
-                print(f"starting {name} with {len(models):,} models", file=sys.stderr, flush=True)
-                try:
-                    contenders.append(stack.enter_context(CONTENDERS[name](Path(folder), models)))
-                except UnavailableError as error:
-                    left_out[name] = str(error)
+                contender = enter(stack, CONTENDERS[name], name, Path(folder), models)
+                if isinstance(contender, str):
+                    left_out[name] = contender
+                else:
+                    contenders.append(contender)
         for kind in kinds:
             of_kind = [model for model in models if model.name.startswith(f"{kind}-")]
             for rows in ROWS:
@@ -99,7 +99,10 @@ def _rounds(
     folder: Path,
     arguments: argparse.Namespace,
 ) -> dict[str, list[Round]]:
-    scripts = {one.name: _checked(one, models, rows, folder / f"{one.name}.lua") for one in contenders}
+    asked = records(rows)
+    frame = pd.DataFrame(asked)
+    expected = {model.name: model.estimator.predict(frame) for model in models}
+    scripts = {one.name: _checked(one, expected, asked, folder / f"{one.name}.lua") for one in contenders}
     rounds: dict[str, list[Round]] = {one.name: [] for one in contenders}
     for _ in range(arguments.rounds):
         for one in contenders:
@@ -111,18 +114,15 @@ def _rounds(
     return rounds
 
 
-def _checked(contender: Contender, models: Sequence[Model], rows: int, script: Path) -> Path:
+def _checked(contender: Contender, expected: Mapping[str, Any], asked: Records, script: Path) -> Path:
     """A script for wrk, once the contender answered for every model what its estimator does."""
-    asked = records(rows)
-    frame = pd.DataFrame(asked)
     answers = []
     with contender.client() as client:
-        for model in models:
-            answers.append(contender.ask(client, model.name, asked))
-            expected = model.estimator.predict(frame)
-            if not np.allclose(json.loads(answers[-1]), expected, rtol=1e-4, atol=1e-5):
-                sys.exit(f"{contender.name} answered {answers[-1]} for {model.name}, expected {expected}")
-    targets = [contender.target(model.name) for model in models]
+        for model, wanted in expected.items():
+            answers.append(contender.ask(client, model, asked))
+            if not np.allclose(json.loads(answers[-1]), wanted, rtol=1e-4, atol=1e-5):
+                sys.exit(f"{contender.name} answered {answers[-1]} for {model}, expected {wanted}")
+    targets = [contender.target(model) for model in expected]
     body = json.dumps(contender.encode(asked))
     write_checked_script(script, targets=targets, body=body, before=contender.before, answers=answers)
     return script
@@ -134,7 +134,7 @@ def _cell(
     print(f"\n{models:,} {kind} models, {rows} rows a request, medians of rounds")
     print(table(rounds, beside=next(iter(rounds))))
     for name, why in left_out.items():
-        print(f"{name}: left out, as {why}")
+        print(f"{name}: left out: {why}")
     medians = {name: asdict(median(each)) for name, each in rounds.items()}
     return {"kind": kind, "models": models, "rows": rows, "contenders": medians, "left_out": left_out}
 
@@ -143,7 +143,7 @@ def _summary(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     lines = []
     for cell in cells:
         figures = cell["contenders"]
-        if cell["rows"] == 1 and cell["models"] == FEW and {"tenantry", "mlserver"} <= figures.keys():
+        if cell["rows"] == 1 and cell["models"] < MANY and {"tenantry", "mlserver"} <= figures.keys():
             ratio = figures["tenantry"]["throughput"] / figures["mlserver"]["throughput"]
             line = {
                 "what": f"warm {cell['kind']} model, router + slot, vs MLServer",
