@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -32,8 +33,9 @@ class Staged:
             self.path = path
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
+        """Of all that was written: asked for once that is all. One string, for those who keep it."""
         return self._hash.hexdigest()
 
     def write(self, chunk: bytes) -> None:
