@@ -24,8 +24,9 @@ def test_a_new_version_under_load_fails_no_request_and_loads_nothing_cold(
     with installation.traffic() as traffic:
         before = traffic.go_on(15)
         since = traffic.now
-        installation.apply(*manifests)
-        wait_for(lambda: serve(installation, digests), 120, "every new version is what serves")
+        for manifest in manifests:
+            installation.change(manifest)
+        wait_for(lambda: serve(installation, digests), 120, "every new version is what serves", interval=1.0)
         traffic.go_on(3)
         during = traffic.window(since)
         after = traffic.go_on(5)

@@ -11,7 +11,9 @@ T = TypeVar("T")
 _INTERVAL = 0.05
 
 
-def wait_for(what: Callable[[], T | None], seconds: float, expected: str) -> T:
+def wait_for(
+    what: Callable[[], T | None], seconds: float, expected: str, *, interval: float = _INTERVAL
+) -> T:
     """The first true value. Raises AssertionError that says what was expected and what was there last."""
     deadline = time.monotonic() + seconds
     while True:
@@ -20,4 +22,4 @@ def wait_for(what: Callable[[], T | None], seconds: float, expected: str) -> T:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:.0f} s still not: {expected}; last: {value!r}")
-        time.sleep(_INTERVAL)
+        time.sleep(interval)
