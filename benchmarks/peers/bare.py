@@ -1,7 +1,7 @@
 """What a program without a server does for a model that it does not have: GET, deserialise, predict one row.
 
 Reads a line of JSON for each model, `{"where": ..., "as": "onnx" or "pickle", "row": [...]}`, and writes one
-with the seconds that it took and the prediction. Objects of S3 are read with one client, which keeps its connection.
+with the seconds that it took and the prediction. Objects of S3 are read with one client.
 """
 
 from __future__ import annotations
