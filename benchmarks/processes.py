@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -51,8 +52,11 @@ def pinned(core: int | None) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Below those that are given to connections unasked: some servers take half a minute to listen."""
+    for port in random.sample(range(10_000, 20_000), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    sys.exit("There is no free port between 10000 and 20000.")
 
 
 def cpu_seconds(pid: int) -> float:
