@@ -1,0 +1,197 @@
+"""The same requests through real proxies: nginx, HAProxy and Tenantry's router, before slots that count."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from processes import free_port, pinned, running
+from routing_plan import POOL, Placement, entry, model_key
+from tenantry_core.slices import SliceContent
+from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
+
+_NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/temp;
+  upstream slots {{ hash $uri consistent; {servers} keepalive 256; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://slots; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
+}}
+"""
+_HAPROXY = """
+global
+  maxconn 8192
+  nbthread 1
+defaults
+  mode http
+  timeout client 60s
+  timeout server 60s
+  timeout connect 5s
+frontend all
+  bind 127.0.0.1:{port}
+  default_backend slots
+backend slots
+  balance uri
+  hash-type consistent
+  hash-balance-factor 125
+  {servers}
+"""
+_SCRIPT = """
+wrk.headers["Content-Type"] = "application/json"
+local requests, trace, turn, answered = {{}}, {{}}, 0, 0
+function init()
+  for line in io.lines("{trace}") do
+    local path = "/predict/m" .. line
+    requests[line] = requests[line] or wrk.format("POST", path, wrk.headers, "[[1]]")
+    trace[#trace + 1] = line
+  end
+end
+function request()
+  turn = turn + 1
+  return requests[trace[turn] or trace[#trace]]
+end
+function response()
+  answered = answered + 1
+  if answered == #trace then io.write("ANSWERED\\n") io.flush() end
+end
+function done(summary)
+  local e = summary.errors
+  io.write(string.format("\\nERRORS %d\\n", e.connect + e.read + e.write + e.timeout + e.status))
+end
+"""
+
+
+class Slots:
+    """Real listening ports for slots, in a process that counts."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.ports = _free_ports(len(names))
+
+    @contextlib.contextmanager
+    def running(self, milliseconds: float) -> Iterator[None]:
+        script = str(Path(__file__).with_name("counting_slots.py"))
+        command = [sys.executable, script, str(milliseconds), *map(str, self.ports)]
+        with running(command, self.ports[-1], core=-1):
+            yield
+
+    def counts(self) -> dict[str, int]:
+        """Requests by slot since the last time."""
+        return {self._name(int(port)): count for port, count in self._ask("counts").items()}
+
+    def keys(self) -> dict[str, str]:
+        """The slot of each path that was asked for since the last time."""
+        return {path: self._name(port) for path, port in self._ask("keys").items()}
+
+    def _name(self, port: int) -> str:
+        return self.names[self.ports.index(port)]
+
+    def _ask(self, what: str) -> dict[str, int]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}/{what}", timeout=10) as answer:
+            told: dict[str, int] = json.load(answer)
+        return told
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return sorted(ports)
+
+
+# The proxies: each gives the port that it listens on
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, ports: Sequence[int]) -> Iterator[int]:
+    """Ketama's hash ring over the path, kept-alive connections to the slots."""
+    port, config = free_port(), folder / "nginx.conf"
+    servers = " ".join(f"server 127.0.0.1:{slot};" for slot in ports)
+    config.write_text(_NGINX.format(folder=folder, servers=servers, port=port))
+    with running(["nginx", "-c", str(config)], port, core=0):
+        yield port
+
+
+@contextlib.contextmanager
+def haproxy(folder: Path, ports: Sequence[int]) -> Iterator[int]:
+    """A hash ring over the path with bounded loads."""
+    port, config = free_port(), folder / "haproxy.cfg"
+    servers = "\n  ".join(f"server slot{slot} 127.0.0.1:{slot} id {slot}" for slot in ports)
+    config.write_text(_HAPROXY.format(servers=servers, port=port))
+    with running(["haproxy", "-q", "-db", "-f", str(config)], port, core=0):
+        yield port
+
+
+@contextlib.contextmanager
+def tenantry(folder: Path, slots: Slots, placed: Placement) -> Iterator[int]:
+    """The router, from a folder with this placement in it."""
+    snapshot, port = SnapshotFolder(folder / "snapshot"), free_port()
+    entries = tuple(entry(number, placed[model_key(number)]) for number in range(len(placed)))
+    snapshot.write_slice("placement-0-0", SliceContent(entries))
+    pairs = zip(slots.names, slots.ports, strict=True)
+    snapshot.write_addresses(
+        AddressBook(tuple(SlotAddress(name, POOL, "127.0.0.1", {"http": at}) for name, at in pairs))
+    )
+    command = [sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path), "--port", str(port)]
+    with running([*command, "--log-level", "warning"], port, core=0):
+        yield port
+
+
+def send(folder: Path, port: int, slots: Slots, trace: Sequence[int], connections: int) -> dict[str, int]:
+    """Requests that each slot got when these were sent. Exits where some were not answered well."""
+    _wait_for_answer(f"http://127.0.0.1:{port}/predict/m{trace[0]}")
+    slots.counts()
+    slots.keys()
+    listed, script = folder / "trace.txt", folder / "trace.lua"
+    listed.write_text("".join(f"{number}\n" for number in trace))
+    script.write_text(_SCRIPT.format(trace=listed))
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        "-d120s",
+        "--timeout",
+        "60s",
+        "-s",
+        str(script),
+        f"http://127.0.0.1:{port}",
+    ]
+    process = subprocess.Popen([*pinned(-1), *command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    errors = None
+    for line in process.stdout:
+        if line.startswith("ANSWERED"):
+            process.send_signal(signal.SIGINT)  # wrk goes on until its time is up, or for this
+        elif line.startswith("ERRORS"):
+            errors = int(line.split()[1])
+    process.wait()
+    counts = slots.counts()
+    if errors != 0 or sum(counts.values()) < len(trace):
+        sys.exit(f"Of {len(trace)} requests {sum(counts.values())} arrived; errors: {errors}.")
+    return counts
+
+
+def _wait_for_answer(url: str) -> None:
+    """A router has its port before it has its table."""
+    request = urllib.request.Request(url, b"[[1]]", {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            urllib.request.urlopen(request, timeout=10).close()
+            return
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
