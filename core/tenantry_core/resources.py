@@ -122,6 +122,7 @@ class TenantModel(Wire, frozen=True):
 class Cache(Wire, frozen=True):
     memory: str = ""
     disk: str = ""
+    eviction: Literal["LFU", "LRU"] = "LFU"
 
 
 class SecretRef(Wire, frozen=True):

@@ -13,6 +13,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from tenantry_core.http import server
 from tenantry_core.http.sockets import listen
@@ -21,6 +22,7 @@ from tenantry_predictor.app import build
 from tenantry_predictor.memory_limit import limit_memory
 from tenantry_predictor.repositories.disk import CacheDirectoryUnusable
 from tenantry_predictor.repositories.freshness import REFRESH_SECONDS
+from tenantry_predictor.repositories.memory import Eviction
 from tenantry_predictor.slot import Settings
 
 _MIB = 1024 * 1024
@@ -33,6 +35,7 @@ def main() -> None:
         cache_directory=arguments.cache_dir,
         cache_memory=arguments.cache_memory,
         cache_disk=arguments.cache_disk,
+        eviction=arguments.eviction,
         prefixes=tuple(arguments.prefix),
         formats=tuple(arguments.trust_format),
         s3_endpoint=arguments.s3_endpoint,
@@ -68,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache-dir", type=Path, required=True, help="folder for fetched artifacts")
     parser.add_argument("--cache-memory", type=_bytes, default=512 * _MIB, help="bytes of loaded models")
     parser.add_argument("--cache-disk", type=_bytes, default=2048 * _MIB, help="bytes of fetched artifacts")
+    parser.add_argument(
+        "--eviction",
+        choices=get_args(Eviction),
+        default="LFU",
+        help="what leaves memory first: the least frequently or least recently used (default: %(default)s)",
+    )
     parser.add_argument("--token-file", type=Path, help="accepted tokens, one a line; without it: everybody")
     parser.add_argument(
         "--prefix", action="append", default=[], help="allowed storage, ends in /; repeatable"

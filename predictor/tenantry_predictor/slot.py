@@ -23,6 +23,7 @@ from tenantry_predictor.repositories.cached import CachedModelRepository
 from tenantry_predictor.repositories.disk import DiskTier
 from tenantry_predictor.repositories.freshness import REFRESH_SECONDS
 from tenantry_predictor.repositories.loader import ArtifactLoader
+from tenantry_predictor.repositories.memory import Eviction
 from tenantry_predictor.repositories.stores import open_stores
 from tenantry_predictor.runtimes.registry import Runtimes
 from tenantry_predictor.slot_metrics import SlotMetrics
@@ -36,6 +37,7 @@ class Settings:
     cache_directory: Path
     cache_memory: int
     cache_disk: int
+    eviction: Eviction = "LFU"
     prefixes: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     s3_endpoint: str = ""
@@ -58,7 +60,10 @@ class Slot:
         disk = DiskTier(settings.cache_directory, settings.cache_disk, limit)
         stores = open_stores(StoreSettings(settings.prefixes, settings.s3_endpoint, settings.s3_region))
         self.cache = CachedModelRepository(
-            ArtifactLoader(stores, disk, self.runtimes), settings.cache_memory, settings.refresh
+            ArtifactLoader(stores, disk, self.runtimes),
+            settings.cache_memory,
+            settings.refresh,
+            eviction=settings.eviction,
         )
         metrics = Metrics()
         self.plane = DataPlane(self.cache, metrics)

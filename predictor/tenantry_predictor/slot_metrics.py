@@ -26,6 +26,7 @@ class SlotMetrics:
         memory, disk, plane = self._memory, self._disk, self._plane
         for name, help_text, value in (
             ("evictions", "Models that left memory to make room.", memory.evictions),
+            ("unadmitted", "Models loaded and not kept: others were worth more.", memory.refusals),
             ("busy_seconds", "Time spent on predicting, of one core.", plane.busy_seconds),
         ):
             yield CounterMetricFamily(f"tenantry_predictor_{name}", help_text, value=value)

@@ -111,6 +111,8 @@ def _arguments(pool: PredictorPool, slot: str, release: Release) -> list[str]:
     ]
     if spec.cache.disk:
         options.append(("--cache-disk", str(parse_bytes(spec.cache.disk))))
+    if spec.cache.eviction != "LFU":
+        options.append(("--eviction", spec.cache.eviction))
     if release.token_secret:
         options.append(("--token-file", f"{_TOKEN}/token"))
     options += [("--prefix", prefix) for prefix in spec.storage.prefixes]

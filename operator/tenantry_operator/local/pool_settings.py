@@ -14,6 +14,8 @@ def predictor_settings(pool: PredictorPool) -> tuple[str, ...]:
         flags += ["--cache-memory", str(parse_quantity(spec.cache.memory))]
     if spec.cache.disk:
         flags += ["--cache-disk", str(parse_quantity(spec.cache.disk))]
+    if spec.cache.eviction != "LFU":
+        flags += ["--eviction", spec.cache.eviction]
     for prefix in spec.storage.prefixes:
         flags += ["--prefix", prefix]
     for name in spec.trust.formats:

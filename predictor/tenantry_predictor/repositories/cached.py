@@ -14,7 +14,7 @@ from tenantry_predictor.repositories.failures import FailureMemory
 from tenantry_predictor.repositories.flights import Flights
 from tenantry_predictor.repositories.freshness import REFRESH_SECONDS, Freshness
 from tenantry_predictor.repositories.loader import ArtifactLoader, Loaded, Origin
-from tenantry_predictor.repositories.memory import Entry, MemoryTier
+from tenantry_predictor.repositories.memory import Entry, Eviction, MemoryTier
 from tenantry_predictor.repositories.preparation import Preparation
 from tenantry_predictor.runtimes.base import LoadedModel
 
@@ -50,8 +50,9 @@ class CachedModelRepository:
         budget_bytes: int,
         refresh_seconds: float = REFRESH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        eviction: Eviction = "LFU",
     ) -> None:
-        self.memory = MemoryTier(budget_bytes, _dispose)
+        self.memory = MemoryTier(budget_bytes, _dispose, eviction)
         self.failures = FailureMemory(clock)
         self._loader = loader
         self._preparation = Preparation(loader, self.memory)

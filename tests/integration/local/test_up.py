@@ -183,13 +183,14 @@ def test_a_pool_grows_shrinks_and_rolls_without_a_failed_request(up: Up, shell: 
         third = up.pid("default-2")
 
         old = {slot: up.pid(slot) for slot in ("default-0", "default-1", "default-2")}
-        pool["spec"]["cache"] = {"memory": "64Mi"}
+        pool["spec"]["cache"] = {"memory": "64Mi", "eviction": "LRU"}
         shell("apply", "-f", "-", stdin=json.dumps(pool))
         wait_for(
             lambda: not any(is_alive(pid) for pid in old.values()), 120.0, "all predictors have been replaced"
         )
         wait_for(lambda: not old.items() & up.told["pids"].items(), 60.0, "their successors are told")
-        assert "--cache-memory\x0067108864" in Path(f"/proc/{up.pid('default-0')}/cmdline").read_text()
+        flags = Path(f"/proc/{up.pid('default-0')}/cmdline").read_text()
+        assert "--cache-memory\x0067108864\x00--eviction\x00LRU\x00" in flags
 
         third = up.pid("default-2")
         pool["spec"]["replicas"] = 2

@@ -190,6 +190,7 @@ def test_what_is_in_use_is_not_evicted(tmp_path: Path) -> None:
     [
         (["--cache-dir", "/proc/none"], "/proc/none cannot hold the cache"),
         (["--cache-memory", "1GB"], "'1GB' is no number of bytes"),
+        (["--eviction", "fifo"], "invalid choice: 'fifo'"),
         (["--ready-after", "soon"], "no number of seconds"),
         (["--token-file", "/nowhere"], "--token-file /nowhere"),
         (["--token-file", "/dev/null"], "holds no token"),

@@ -117,13 +117,14 @@ def test_storage_and_trust_reach_the_predictor() -> None:
         "s3": {"endpoint": "http://minio:9000", "region": "eu", "secretRef": {"name": "reader"}},
         "volume": {"claimName": "models"},
     }
-    given = options(storage=storage, trust={"formats": ["onnx"]}, cache={"disk": "10G"})
+    given = options(storage=storage, trust={"formats": ["onnx"]}, cache={"disk": "10G", "eviction": "LRU"})
     assert ("--prefix", "s3://models/{namespace}/") in given
     assert ("--prefix", "file:///models/") in given
     assert [value for option, value in given if option == "--trust-format"] == ["onnx"]
     assert ("--s3-endpoint", "http://minio:9000") in given
     assert ("--s3-region", "eu") in given
     assert ("--cache-disk", str(10**10)) in given
+    assert ("--eviction", "LRU") in given
     made = pod(storage=storage)
     references = {e["name"]: e["valueFrom"]["secretKeyRef"]["name"] for e in made["containers"][0]["env"]}
     assert references == {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "reader"}

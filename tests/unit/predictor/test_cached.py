@@ -335,6 +335,7 @@ def test_unpinned_artifact_is_found_on_the_disk(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         await get(bench, source)
+        bench.cache.unload(source)
         for other in others:
             await get(bench, other)
         assert (await get(bench, source))[1] == "disk"
