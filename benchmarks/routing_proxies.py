@@ -59,8 +59,8 @@ function init()
   end
 end
 function request()
-  turn = turn + 1
-  return requests[trace[turn] or trace[#trace]]
+  turn = turn % #trace + 1
+  return requests[trace[turn]]
 end
 function response()
   answered = answered + 1
