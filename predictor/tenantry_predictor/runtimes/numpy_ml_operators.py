@@ -44,18 +44,18 @@ _TRANSFORMS: Mapping[bytes, Callable[[AnyArray], AnyArray] | None] = {
 
 
 def _scaler(reader: GraphReader, node: Node) -> None:
-    given = attributes(node, {"offset": [], "scale": []})
+    given = attributes(node, {"offset": float, "scale": float})
     rows = _rows(reader, node)
+    if len(given["offset"]) != len(given["scale"]) or len(given["scale"]) not in (1, rows.width):
+        raise NotKnown
     for function, array in ((np.subtract, given["offset"]), (np.multiply, given["scale"])):
-        if len(array) not in (1, rows.width):
-            raise NotKnown
         weight = one_for_all(reader, np.array(array, FLOAT), rows)
         rows = reader.step(function, rows, weight, dtype=FLOAT, width=rows.width)
     name(reader, node, rows)
 
 
 def _imputer(reader: GraphReader, node: Node) -> None:
-    given = attributes(node, {"imputed_value_floats": [], "replaced_value_float": 0.0})
+    given = attributes(node, {"imputed_value_floats": float, "replaced_value_float": 0.0})
     rows = _rows(reader, node)
     values = np.array(given["imputed_value_floats"], FLOAT)
     if not np.isnan(given["replaced_value_float"]) or values.size not in (1, rows.width):
@@ -65,7 +65,7 @@ def _imputer(reader: GraphReader, node: Node) -> None:
 
 
 def _linear_regressor(reader: GraphReader, node: Node) -> None:
-    known = {"coefficients": [], "intercepts": [], "targets": 1, "post_transform": b"NONE"}
+    known = {"coefficients": float, "intercepts": float, "targets": 1, "post_transform": b"NONE"}
     given = attributes(node, known)
     if given["post_transform"] != b"NONE":
         raise NotKnown
@@ -74,8 +74,8 @@ def _linear_regressor(reader: GraphReader, node: Node) -> None:
 
 def _linear_classifier(reader: GraphReader, node: Node) -> None:
     """Labels by the largest score, and the scores transformed. With one score for two classes: NotKnown."""
-    known = {"coefficients": [], "intercepts": [], "multi_class": 0, "post_transform": b"NONE"}
-    given = attributes(node, {**known, "classlabels_ints": [], "classlabels_strings": []})
+    known = {"coefficients": float, "intercepts": float, "multi_class": 0, "post_transform": b"NONE"}
+    given = attributes(node, {**known, "classlabels_ints": int, "classlabels_strings": bytes})
     labels = given["classlabels_ints"] or given["classlabels_strings"]
     if len(labels) < 2 or len(node.output) != 2 or given["post_transform"] not in _TRANSFORMS:
         raise NotKnown
@@ -97,7 +97,7 @@ def _normalizer(reader: GraphReader, node: Node) -> None:
 
 
 def _one_hot_encoder(reader: GraphReader, node: Node) -> None:
-    given = attributes(node, {"cats_strings": [], "cats_int64s": [], "zeros": 1})
+    given = attributes(node, {"cats_strings": bytes, "cats_int64s": int, "zeros": 1})
     categories, dtype = _constants(given["cats_strings"] or given["cats_int64s"])
     rows = reader.value(inputs(node, 1)[0])
     if rows.width != 1 or rows.dtype != dtype or given["zeros"] != 1:

@@ -20,6 +20,10 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tenantry_predictor.runtimes import lightgbm as lightgbm_files
 from tenantry_predictor.runtimes import xgboost as xgboost_files
@@ -56,7 +60,7 @@ class Pickled:
 CLASSIFIERS = tuple(
     f"{library} {how}" for library in ("sklearn", "xgboost", "lightgbm") for how in ("converted", "native")
 )
-REGRESSORS = ("onnx", *CLASSIFIERS, "custom")
+REGRESSORS = ("onnx", "onnx by numpy", *CLASSIFIERS, "custom")
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ def regressors() -> dict[str, Case]:
     lgb = _lightgbm(lightgbm.LGBMRegressor()).fit(TABLE, TARGET)
     linear = _lightgbm(lightgbm.LGBMRegressor(linear_tree=True)).fit(TABLE.fillna(0), TARGET)
     columns = columns_of(forest)
+    scaled = make_pipeline(SimpleImputer(), StandardScaler(), LinearRegression()).fit(TABLE, TARGET)
     return {
         "onnx": Case("onnx", "onnx", convert(forest, columns, sample=TABLE), forest.predict(TABLE)),
+        "onnx by numpy": Case("onnx", "onnx", convert(scaled, columns, sample=TABLE), scaled.predict(TABLE)),
         "sklearn converted": Case("skops", "onnx", _skops(forest), forest.predict(TABLE)),
         "sklearn native": Case("skops", "sklearn", _skops(boosting), boosting.predict(TABLE)),
         "xgboost converted": Case("xgboost", "onnx", xgboost_files.dump(xgb, TABLE), xgb.predict(TABLE)),
