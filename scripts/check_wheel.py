@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-UP_SECONDS = 120.0
+UP_SECONDS = 200.0
 
 TRAIN = """
 import joblib, pandas as pd

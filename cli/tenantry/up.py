@@ -40,7 +40,8 @@ GRPC_PORT = 9000
 """For gRPC, where nobody said which and it is free."""
 SLOTS = 2
 """Slots of a pool that nobody sized: one can fall, and the other serves meanwhile."""
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
+"""Slots warm what they served before: models with a process of their own take seconds each."""
 
 
 class UpError(StateError):

@@ -16,7 +16,8 @@ from integration import artifacts
 from integration.waiting import wait_for
 from tenantry_operator.local.directory import StateDirectory
 
-UP_SECONDS = 120.0
+UP_SECONDS = 200.0
+"""More than `up` itself gives its parts, so that its own words are seen."""
 
 
 class Up:

@@ -217,7 +217,7 @@ def test_kill_9_leaves_nothing_behind_and_a_restart_restores_everything(
         joblib.dump(_without_a_graph(), model)
         published = tenantry("publish", model, "--tenant", "worker", "--apply")
         assert published.code == 0, published.err
-        wait_for(lambda: up.predict("worker").is_success, 60.0, "the worker answers")
+        wait_for(lambda: up.predict("worker").is_success, 120.0, "the worker answers")
 
         parts = descendants(up.told["pid"])
         assert {up.pid("router"), up.pid("default-0")} < set(parts)
