@@ -138,7 +138,7 @@ def run(command: list[str], server: Server) -> Round:
     figures = json.loads(output.split("RESULT", 1)[1])
     requests = figures["requests"]
     throughput = requests / figures["microseconds"] * 1e6
-    return Round(throughput, figures["p50"], figures["p99"], used / requests * 1e6, figures["errors"])
+    return Round(throughput, figures["p50"], figures["p99"], used / max(requests, 1) * 1e6, figures["errors"])
 
 
 def _cpu_seconds(pids: Iterable[int]) -> float:
