@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 _SMOOTHING = 0.2
+_BRIEF_SECONDS, _BRIEF_BYTES = 0.0002, 1024.0
 _STEP = 2.0
 """No single prediction more than doubles what is expected: on a busy machine the kernel may suspend one."""
 
@@ -18,12 +19,12 @@ class Cost:
 
     __slots__ = ("_bytes", "_seconds")
 
-    def __init__(self) -> None:
-        self._seconds = math.inf
-        self._bytes = 1.0
+    def __init__(self, *, brief: bool = False) -> None:
+        """`brief`: a few rows are known to take no time."""
+        self._seconds, self._bytes = (_BRIEF_SECONDS, _BRIEF_BYTES) if brief else (math.inf, 1.0)
 
     def estimate(self, body_bytes: int) -> float:
-        """Seconds; infinite before the first prediction."""
+        """Seconds; infinite before the first prediction of a model that is not known to be brief."""
         return self._seconds * max(1.0, body_bytes / self._bytes)
 
     def record(self, body_bytes: int, seconds: float) -> None:

@@ -96,6 +96,10 @@ class DiskTier:
         file.whole = True
         return True
 
+    def holds(self, tenant: str, sha256: str) -> bool:
+        """Whether `read` may find it: without a lock, for the event loop."""
+        return (tenant, sha256) in self._files
+
     @contextmanager
     def read(self, tenant: str, sha256: str) -> Iterator[Path | None]:
         """The file, which stays while the block runs; None when it is not there or not what it was."""

@@ -92,7 +92,7 @@ class ArtifactLoader:
         `started` is called when the first thread takes it up; until then it may be cancelled.
         """
         digest = source.sha256 or known
-        if digest:
+        if digest and self._disk.holds(source.tenant, digest):
             lanes = self._lanes_of(_DISK, source.format, _OPENS, 1)
             loaded = await lanes.run(source.tenant, lambda: self._from_disk(source, digest), started=started)
             if loaded is not None:

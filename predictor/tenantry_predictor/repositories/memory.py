@@ -55,7 +55,7 @@ class Entry:
         """Predictions by model key, of those that name its digest: two models of a tenant may share bytes."""
         self.unpinned_of = ""
         """The model that predicts with it without naming its digest: as one of many, each of one user."""
-        self.cost = Cost()
+        self.cost = Cost(brief=model.brief)
 
     @property
     def pinned(self) -> bool:

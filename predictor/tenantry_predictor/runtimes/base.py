@@ -37,6 +37,8 @@ class LoadedModel(ABC):
     """What computes: `onnx`, `sklearn`. Answered to whoever asks for the load."""
     blocks: ClassVar[bool] = False
     """`predict` may wait for something, so it is never called from the event loop's thread."""
+    brief: ClassVar[bool] = False
+    """A row takes microseconds, the first one too."""
 
     inputs: tuple[Tensor, ...]
     """True names, datatypes and shapes; -1 is a free dimension, the first one the rows. None: any table."""

@@ -97,6 +97,7 @@ class NumpyModel(LoadedModel):
     __slots__ = ("_program", "_weights", "columns", "inputs", "outputs", "sample", "size_bytes")
 
     engine = "onnx"
+    brief = True
 
     def __init__(self, program: Program, weights: AnyArray, sample: bytes | None, size_bytes: int) -> None:
         self._program = program

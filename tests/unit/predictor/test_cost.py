@@ -21,6 +21,11 @@ def test_nothing_is_known_before_the_first() -> None:
     assert Cost().estimate(10) == math.inf
 
 
+def test_of_a_brief_model_little_is_expected_and_more_of_a_large_body() -> None:
+    assert Cost(brief=True).estimate(10) < 0.001
+    assert Cost(brief=True).estimate(1 << 20) > 0.1
+
+
 def test_one_suspended_prediction_changes_little() -> None:
     assert learnt(*[(100, 1e-5)] * 10, (100, 0.5)).estimate(100) < 2e-5
 

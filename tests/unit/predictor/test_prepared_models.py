@@ -27,6 +27,10 @@ def trees() -> bytes:
     return convert(model, columns_of(model))
 
 
+def bench_at(directory: Path) -> Bench:
+    return Bench(directory, open_model=lambda _, path: onnx.load(path))
+
+
 def answers(entry: Entry) -> list[float]:
     [values] = entry.model.predict({"input": ROWS}, ["variable"]).values()
     return [float(value) for value in values.ravel()]
@@ -49,7 +53,7 @@ def form(tenant: str, source: Source, bench: Bench) -> bytes | None:
 
 
 def test_trees_take_less_memory_than_they_were_opened_with(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "cache")
+    bench = bench_at(tmp_path / "cache")
     source = bench.source("trees.onnx", trees())
 
     async def scenario() -> None:
@@ -62,13 +66,13 @@ def test_trees_take_less_memory_than_they_were_opened_with(tmp_path: Path) -> No
 
 
 def test_after_a_restart_it_opens_so_at_once(tmp_path: Path) -> None:
-    first, second = Bench(tmp_path / "cache"), Bench(tmp_path / "again")
+    first, second = bench_at(tmp_path / "cache"), bench_at(tmp_path / "again")
     source = first.source("trees.onnx", trees())
 
     async def scenario() -> None:
         _, prepared = await smaller(first, source)
         first.cache.close()
-        again = Bench(tmp_path / "cache")
+        again = bench_at(tmp_path / "cache")
         entry, origin = await again.cache.acquire(source)
         assert origin == "disk"
         assert not entry.model.wasteful
@@ -83,14 +87,14 @@ def test_after_a_restart_it_opens_so_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\0\0ORTM", b"\x18\0\0\0ORTM" + bytes(range(256)) * 40])
 def test_what_cannot_be_opened_is_made_anew(tmp_path: Path, content: bytes) -> None:
-    first = Bench(tmp_path / "cache")
+    first = bench_at(tmp_path / "cache")
     source = first.source("trees.onnx", trees())
 
     async def scenario() -> None:
         await smaller(first, source)
         first.disk.prepare("acme", source.sha256, Runtimes().form("onnx"), content)
         first.cache.close()
-        again = Bench(tmp_path / "cache")
+        again = bench_at(tmp_path / "cache")
         await smaller(again, source)
         assert form("acme", source, again) not in (None, content)
         again.cache.close()
@@ -99,14 +103,14 @@ def test_what_cannot_be_opened_is_made_anew(tmp_path: Path, content: bytes) -> N
 
 
 def test_of_another_version_it_is_not_even_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Bench(tmp_path / "cache")
+    first = bench_at(tmp_path / "cache")
     source = first.source("trees.onnx", trees())
 
     async def scenario() -> None:
         await smaller(first, source)
         first.cache.close()
         monkeypatch.setattr(Runtimes, "form", lambda _, model_format: f"{model_format}.onnxruntime-9")
-        again = Bench(tmp_path / "cache")
+        again = bench_at(tmp_path / "cache")
         opened, prepared = await smaller(again, source)
         assert prepared < opened / 2
         again.cache.close()
@@ -115,7 +119,7 @@ def test_of_another_version_it_is_not_even_looked_at(tmp_path: Path, monkeypatch
 
 
 def test_each_tenant_has_its_own(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "cache")
+    bench = bench_at(tmp_path / "cache")
     mine = bench.source("trees.onnx", trees())
 
     async def scenario() -> None:
