@@ -10,7 +10,7 @@ import msgspec
 
 from tenantry_core import wire
 from tenantry_core.http.client import Call, Failure, UpstreamError, UpstreamResponse
-from tenantry_core.http.encoding import length_line, problem_response
+from tenantry_core.http.encoding import field_lines, length_line, problem_response
 from tenantry_core.http.messages import Headers, Reply, Request, Response
 from tenantry_core.problems import Problem
 from tenantry_router import metrics
@@ -238,12 +238,10 @@ class Forward:
             self._destination.at_once.discard(self.slot.name)
             if told.cache in _LOADED:
                 self._forwarder.load_times.observe(elapsed)
-        headers = (
-            *told.copied,
-            (wire.ROUTE, self._route(told.cache)),
-            (SERVER_TIMING, b"router;dur=%.3f%b" % (elapsed * 1000, told.timing)),
-        )
-        self._finish(Response(result.status, headers, result.body), elapsed)
+        route, timing = self._route(told.cache), b"router;dur=%.3f%b" % (elapsed * 1000, told.timing)
+        headers = (*told.copied, (wire.ROUTE, route), (SERVER_TIMING, timing))
+        lines = b"%btenantry-route: %b\r\nserver-timing: %b\r\n" % (told.lines, route, timing)
+        self._finish(Response(result.status, headers, result.body, lines), elapsed)
 
     def _route(self, cache: bytes) -> bytes:
         return self._destination.target.route(self.slot.name, cache, self._reason)
@@ -288,10 +286,11 @@ class Forward:
 class _Told:
     """What the fields of a predictor's answer say."""
 
-    __slots__ = ("at_once", "cache", "copied", "timing")
+    __slots__ = ("at_once", "cache", "copied", "lines", "timing")
 
     def __init__(self, headers: Headers) -> None:
         self.copied = tuple(field for field in headers if field[0] in _COPIED)
+        self.lines = field_lines(self.copied)
         self.cache = self.timing = b""
         self.at_once = False
         for name, value in headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from tenantry_core.http.messages import Response
+from tenantry_core.http.messages import Headers, Response
 from tenantry_core.problems import Problem
 
 CLOSE = b"connection: close\r\n"
@@ -32,31 +32,33 @@ def length_line(size: int) -> bytes:
     return _LENGTHS[size] if size < len(_LENGTHS) else b"content-length: %d\r\n" % size
 
 
+def field_lines(headers: Headers) -> bytes:
+    """Raises ValueError for a field that would break out of its line."""
+    parts = []
+    for name, value in headers:
+        parts.append(name)
+        parts.append(b": ")
+        parts.append(value)
+        parts.append(b"\r\n")
+    lines = b"".join(parts)
+    # Did a value (taken from a request, perhaps) bring a line of its own?
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header field holds a line break")
+    return lines
+
+
 def encode(response: Response, connection: bytes, head_only: bool = False) -> bytes:
     """Status line, fields, Content-Length, `connection` (a whole field line or nothing), body.
 
     Raises ValueError for a field that would break out of its line, KeyError for a status that is none.
     """
-    status, headers, body = response
-    size = len(body)
-    parts = [_STATUS_LINES[status]]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    lines = len(headers) + 3
+    status, headers, body, lines = response
+    status_line = _STATUS_LINES[status]
+    fields = lines or field_lines(headers)
     if status in _WITHOUT_BODY:
-        body = b""
-        lines -= 1
-    else:
-        parts.append(length_line(size))
-    if connection:
-        parts.append(connection)
-        lines += 1
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    # Did a value (taken from a request, perhaps) bring a line of its own?
-    if head.count(b"\n") != lines or head.count(b"\r") != lines:
-        raise ValueError("a header field holds a line break")
-    return head if head_only else head + body
+        return b"".join((status_line, fields, connection, b"\r\n"))
+    length = length_line(len(body))
+    return b"".join((status_line, fields, length, connection, b"\r\n", b"" if head_only else body))
 
 
 def problem_response(problem: Problem) -> Response:

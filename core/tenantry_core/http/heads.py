@@ -18,10 +18,10 @@ class Head:
 
     __slots__ = ("derived", "headers", "length")
 
-    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], length: int | None) -> None:
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:
         self.headers = headers
         self.length = length
-        """Of the body; None where it stands outside of the bytes that are the key."""
+        """Of the body; negative where it stands outside of the bytes that are the key."""
         self.derived: Any = None
         """What the application has made of the headers; nothing that can change while they do not."""
 

@@ -46,6 +46,8 @@ class Response(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+    lines: bytes = b""
+    """The headers once more, as `encoding.field_lines` writes them, from a sender that has them ready."""
 
 
 class Payload(NamedTuple):

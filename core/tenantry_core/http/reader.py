@@ -151,8 +151,9 @@ class RequestReader(asyncio.Protocol):
         start, end = 0, len(data)
         limits, budget = self.limits, self.budget
         while (line := _LINE.match(data, start)) is not None:
-            path, query, length_given = line.groups()
             fields = line.end()
+            if (given := _LENGTH.match(data, fields)) is not None:
+                fields = given.end()
             body = data.find(b"\r\n\r\n", fields) + 4
             block = data[fields:body]
             head = self.heads.get(block)
@@ -161,13 +162,11 @@ class RequestReader(asyncio.Protocol):
                     self._block = block
                 break
             headers, length = head.headers, head.length
-            if length_given is not None:
-                if length is not None:
-                    break  # there are two: the parser refuses it
-                headers = ((b"content-length", length_given), *headers)
-                length = int(length_given)
-            elif length is None:
-                break
+            if (given is None) is (length < 0):
+                break  # there is no length, or there are two
+            if given is not None:
+                headers = ((b"content-length", given[1]), *headers)
+                length = int(given[1])
             request_end = body + length
             if (
                 request_end > end
@@ -179,10 +178,9 @@ class RequestReader(asyncio.Protocol):
             budget.used += length
             if request_end < end:
                 self.gathering = True
-            body_bytes = data[body:request_end]
-            self.deliver(
-                Exchange(b"POST", path, query or b"", headers, body_bytes, self._received, IMPLICIT, head)
-            )
+            path, _, query = line[1].partition(b"?")
+            content, received = data[body:request_end], self._received
+            self.deliver(Exchange(b"POST", path, query, headers, content, received, IMPLICIT, head))
             start = request_end
             if start == end or self.read_ended:
                 return b""
@@ -198,8 +196,7 @@ class RequestReader(asyncio.Protocol):
         if self._unusual or self._persistence is not IMPLICIT or len(lengths) != 1:
             return
         if block.count(b"\r\n") == lines + 1 and outside in (0, 1) and b"upgrade" not in dict(headers):
-            length = None if outside else int(lengths[0])
-            self.heads.put(block, Head(headers[outside:], length))
+            self.heads.put(block, Head(headers[outside:], -1 if outside else int(lengths[0])))
 
     def _new_parser(self) -> Any:
         self._between = True
@@ -395,11 +392,9 @@ class RequestReader(asyncio.Protocol):
 
 
 _SLASH = ord("/")
-_LINE = re.compile(
-    rb"POST (/[\w\-.~%!$&'()*+,;=:@/]*)(?:\?([\w\-.~%!$&'()*+,;=:@/?]*))? HTTP/1\.1\r\n"
-    rb"(?:content-length: (\d{1,9})\r\n)?"
-)
-"""Path, query; and the length of the body if that is the first field, as where a router writes it."""
+_LINE = re.compile(rb"POST (/[\w\-.~%!$&'()*+,;=:@/?]*) HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"content-length: (\d{1,9})\r\n")
+"""Where it is the first field, as routers write it, so that what comes after it is often the same."""
 _UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding"})
 
 

@@ -146,7 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
                 if body > 3 and self._heads.is_wanted(key):
                     self._head_bytes = key
                 break
-            answer_end = body + head.length  # type: ignore[operator] # it is always inside
+            answer_end = body + head.length
             if answer_end > end:
                 break
             self._answers.append(UpstreamResponse(200, head.headers, data[body:answer_end], head))
