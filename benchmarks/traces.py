@@ -28,7 +28,7 @@ def trace(kind: str, alpha: float) -> Ids:
     if kind == "sessions":
         return _sessions(random, alpha)
     places = random.permutation(MODELS)
-    ranks = _zipf(random, alpha, REQUESTS)
+    ranks = zipf(random, alpha, REQUESTS)
     asked: Ids = places[ranks]
     if kind == "drift":
         for begin in range(0, REQUESTS, 500):
@@ -44,15 +44,16 @@ def trace(kind: str, alpha: float) -> Ids:
     return asked
 
 
-def _zipf(random: np.random.Generator, alpha: float, count: int) -> Ids:
-    weights = np.cumsum(1.0 / np.arange(1, MODELS + 1) ** alpha)
+def zipf(random: np.random.Generator, alpha: float, count: int, models: int = MODELS) -> Ids:
+    """Ranks from 0 on."""
+    weights = np.cumsum(1.0 / np.arange(1, models + 1) ** alpha)
     ranks: Ids = np.searchsorted(weights, random.random(count) * weights[-1])
     return ranks
 
 
 def _sessions(random: np.random.Generator, alpha: float, requests: int = 5, span: int = 300) -> Ids:
     count = REQUESTS * 5 // 4 // requests
-    who = random.permutation(MODELS)[_zipf(random, alpha, count)]
+    who = random.permutation(MODELS)[zipf(random, alpha, count)]
     lengths = random.geometric(1 / requests, count)
     begins = np.repeat(np.sort(random.random(count)), lengths) * count * requests
     at = begins + random.exponential(span, len(begins))
