@@ -19,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from integration import artifacts
 from integration.local.running import Up, descendants, is_alive, processes_of
 from integration.waiting import wait_for
+from load.background import Background
 from load.generator import measure
 from load.result import Result
 from load.target import Target, post_json
@@ -204,6 +205,29 @@ def test_a_pool_grows_shrinks_and_rolls_without_a_failed_request(up: Up, shell: 
         "the pool tells its two slots",
     )
     shell("delete", "tm", "pooled")
+
+
+def test_a_hot_model_is_warm_on_both_slots_and_its_requests_spread(up: Up, shell: Shell) -> None:
+    shell("apply", "-f", "-", stdin=up.manifest("hot", 2.0))
+    up.wait_for_answer("hot", 2.0)
+    request = post_json("/predict/hot", [[1.0]])
+    with Background(Target.parse(up.url), [request], rate=500.0, connections=8) as load:
+
+        def spread() -> bool:
+            routes = [answer.route for answer in load.answers[-200:]]
+            return all(sum(f"slot={slot};" in route for route in routes) > 50 for slot in up.ready_slots())
+
+        wait_for(spread, 120.0, "each of two slots answers a quarter and more")
+    assert not load.broken
+    assert {(answer.status, answer.body) for answer in load.answers} == {(200, b"[2.0]")}
+    cold = [answer.route for answer in load.answers if "cache=hit" not in answer.route]
+    assert all("reason=failover" in route for route in cold), "it is warm before it is routed"
+    wait_for(
+        lambda: json.loads(shell("get", "tm", "hot", "-o", "json").out)["status"]["replicas"] == 2,
+        60.0,
+        "its status tells of two",
+    )
+    shell("delete", "tm", "hot")
 
 
 def test_kill_9_leaves_nothing_behind_and_a_restart_restores_everything(
