@@ -59,13 +59,13 @@ def check_uri(uri: str, prefixes: Sequence[str], *, namespace: str, tenant: str)
     Raises ArtifactRefused.
     """
     match = _URI.fullmatch(uri)
-    if match is None or not _PLACES.get(match["scheme"], _ANY_PLACE).fullmatch(match["place"]):
+    scheme, place, key = match.group("scheme", "place", "key") if match else ("", "", "")
+    if not match or not _PLACES.get(scheme, _ANY_PLACE).fullmatch(place):
         raise ArtifactRefused(
             f"{uri} is neither s3://bucket/key nor file:///absolute/path, nor of another store"
         )
-    if _ODD_SEGMENT.search(match["key"]):
+    if _ODD_SEGMENT.search(key):
         raise ArtifactRefused(f"{uri} holds an empty, '.' or '..' path segment")
-    scheme = match["scheme"]
     if scheme != "s3" and not any(prefix.startswith(f"{scheme}://") for prefix in prefixes):
         raise ArtifactRefused(f"{uri}: {scheme}:// is only read below one of the pool's storage.prefixes")
     if not prefixes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from tenantry_core.resources import PredictorPool, TenantModel
 from tenantry_operator.planning.changes import Change
@@ -19,7 +19,7 @@ class ClaimBook:
         self._labels: Labels = {}
 
     def update(
-        self, changed: Iterable[Change], pools: Mapping[str, PredictorPool], labels: Labels
+        self, changed: Mapping[str, Change], pools: Mapping[str, PredictorPool], labels: Labels
     ) -> set[str]:
         """Takes models that have changed, and all pools and labels of namespaces as they are now.
 
@@ -27,17 +27,21 @@ class ClaimBook:
         """
         affected = self._affected(pools, labels)
         tenants = {model.tenant for model in affected}
-        for old, new in changed:
+        for key, (old, new) in changed.items():
             if old is not None and new is not None and _claims_the_same(old, new):
-                self._tenants[new.tenant][new.key] = new
+                self._tenants[new.tenant][key] = new
                 continue
             if old is not None:
                 tenants.add(old.tenant)
-                del self._tenants[old.tenant][old.key]
-                self.claims.pop(old.key, None)
+                del self._tenants[old.tenant][key]
+                self.claims.pop(key, None)
             if new is not None:
-                tenants.add(new.tenant)
-                self._tenants.setdefault(new.tenant, {})[new.key] = new
+                tenant = new.tenant
+                tenants.add(tenant)
+                if tenant in self._tenants:
+                    self._tenants[tenant][key] = new
+                else:
+                    self._tenants[tenant] = {key: new}
         other = {key for tenant in tenants for key in self._judge(tenant, pools, labels)}
         refused = {key for m in affected if (claim := self.claims.get(key := m.key)) and claim.refusal}
         return other | refused

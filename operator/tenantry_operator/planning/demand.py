@@ -36,12 +36,11 @@ class Demand:
                 waiting.drop(key)
         (self._pinned.add if case.model.spec.residency == "Pinned" else self._pinned.discard)(key)
 
-    def put_first(self, key: str, first: First) -> None:
-        """It wants nothing but that one slot looks at it."""
-        if key in self._decisions:
-            self.drop(key)
-        self._decisions[key] = first
-        self._waiting[VERIFY].put(key, first.desired)
+    def put_first(self, firsts: Mapping[str, First]) -> None:
+        """Models that were never decided about, and want nothing but that one slot looks at them."""
+        self._decisions |= firsts
+        for key, first in firsts.items():
+            self._waiting[VERIFY].put(key, first.desired)
 
     def drop(self, key: str) -> None:
         self._decisions.pop(key, None)

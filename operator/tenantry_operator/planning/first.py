@@ -7,13 +7,15 @@ these, so the entry is made directly, and the rest is worked out in the common w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import TenantModel, TenantModelStatus
 from tenantry_core.slices import Entry, Target
 from tenantry_operator.planning.case import Case
-from tenantry_operator.planning.claims import GRANTED, Claim, wanted_reference
+from tenantry_operator.planning.claims import GRANTED, wanted_reference
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.loads import Loads
 from tenantry_operator.planning.statuses import model_status
@@ -22,21 +24,26 @@ from tenantry_operator.planning.versions import Outcome, decide
 _NOTHING_TOLD = TenantModelStatus()
 
 
-def is_first(model: TenantModel, claim: Claim, entry: Entry | None, desired: tuple[str, ...]) -> bool:
-    """Nothing is written or told, nothing refused, and the digest says what to serve.
+def is_first(model: TenantModel) -> bool:
+    """Has it no status yet, and a digest that says what to serve?
 
-    That no load has been tried either is for the caller to know.
+    That nothing is written, refused or tried is for the caller to know.
     """
     spec = model.spec
     return (
-        entry is None
-        and claim is GRANTED
-        and bool(desired)
-        and model.status == _NOTHING_TOLD
+        model.status == _NOTHING_TOLD
         and bool(spec.artifact.sha256)
         and USER_PLACEHOLDER not in spec.artifact.uri
         and spec.residency == "OnDemand"
     )
+
+
+class Given(msgspec.Struct, frozen=True, eq=False):
+    """What a plan decides all of them by."""
+
+    fleet: Fleet
+    now: float
+    router_url: str
 
 
 class First(msgspec.Struct, frozen=True, eq=False):
@@ -45,25 +52,7 @@ class First(msgspec.Struct, frozen=True, eq=False):
     model: TenantModel
     desired: tuple[str, ...]
     """The slots it should be on; it is routed to all of them."""
-    fleet: Fleet
-    now: float
-    router_url: str
-
-    def entry(self) -> Entry:
-        """Without a revision."""
-        model = self.model
-        metadata, spec = model.metadata, model.spec
-        return Entry(
-            model=model.key,
-            uid=metadata.uid,
-            created=metadata.creation_timestamp,
-            revision=0,
-            tenant=model.tenant,
-            pool=spec.pool_ref.name,
-            users=spec.users,
-            traffic=spec.traffic,
-            targets=(Target(wanted_reference(model), self.desired),),
-        )
+    given: Given
 
     @property
     def slots(self) -> frozenset[str]:
@@ -78,7 +67,7 @@ class First(msgspec.Struct, frozen=True, eq=False):
         return self._decide()[1]
 
     def status(self) -> TenantModelStatus:
-        return model_status(*self._decide(), self.router_url)
+        return model_status(*self._decide(), self.given.router_url)
 
     def _decide(self) -> tuple[Case, Outcome]:
         case = Case(
@@ -89,8 +78,29 @@ class First(msgspec.Struct, frozen=True, eq=False):
             barred=None,
             pool=self.model.spec.pool_ref.name,
             desired=self.desired,
-            fleet=self.fleet,
+            fleet=self.given.fleet,
             loads=Loads(),
-            now=self.now,
+            now=self.given.now,
         )
         return case, decide(case)
+
+
+def first_entries(firsts: Mapping[str, First], revision: int) -> dict[str, Entry]:
+    """What routers are told, by model key."""
+    entries = {}
+    for key, first in firsts.items():
+        model = first.model
+        metadata, spec = model.metadata, model.spec
+        targets = (Target(wanted_reference(model), first.desired),)
+        entries[key] = Entry(
+            key,
+            metadata.uid,
+            metadata.creation_timestamp,
+            revision,
+            model.tenant,
+            spec.pool_ref.name,
+            spec.users,
+            spec.traffic,
+            targets,
+        )
+    return entries

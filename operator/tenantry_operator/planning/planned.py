@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from tenantry_core.slices import Entry, Reference
 from tenantry_operator.planning.layout import Layout
@@ -41,6 +42,13 @@ class Planned:
         differs = entry is not written
         (self.unwritten.add if differs else self.unwritten.discard)(key)
         (self._replaced.add if differs and written is not None else self._replaced.discard)(key)
+
+    def enter_first(self, entries: Mapping[str, Entry]) -> None:
+        """Entries of models that had none, and for which nothing is written."""
+        self.entries |= entries
+        self.per_pool.update([entry.pool for entry in entries.values()])
+        self._changed |= entries
+        self.unwritten |= entries.keys()
 
     def compare(self, key: str) -> None:
         """Something was written for the model: it may be what was planned, though read from the watch."""

@@ -15,10 +15,11 @@ from tenantry_core.slices import Entry
 from tenantry_operator.planning.backlog import SERVED, UNSERVED, WRITTEN, Backlog
 from tenantry_operator.planning.changes import Change, Changes
 from tenantry_operator.planning.claim_book import ClaimBook
+from tenantry_operator.planning.claims import GRANTED
 from tenantry_operator.planning.deciding import Decision, decide_model, serving_pool
 from tenantry_operator.planning.demand import Demand
 from tenantry_operator.planning.desired import Candidate, Desired, has_failed
-from tenantry_operator.planning.first import First, is_first
+from tenantry_operator.planning.first import First, Given, first_entries, is_first
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.plan import Plan
 from tenantry_operator.planning.planned import Planned
@@ -63,8 +64,11 @@ class Planner:
         changed = self._observe(world)
         first = changed if len(changed) <= self._portion else set()
         self._wait(changed - first)
-        for key in self._backlog.take(first, self._portion):
-            self._decide(key, world)
+        taken = self._backlog.take(first, self._portion)
+        firsts = self._decide_first(taken, world)
+        for key in taken:
+            if key not in firsts:
+                self._decide(key, world)
         slices, obsolete = self._planned.fill(world.slices, len(self._desired.slots))
         requests, heats = Requests(world), heat_of(world.load, world.reports)
         self._demand.ask_certain(world.reports, requests)
@@ -94,7 +98,7 @@ class Planner:
         models = self._changes.of_models(world.models)
         written = self._written.update(world.slices)
         slots = self._fleet.update(world, self._written.routed)
-        claims = self._claims.update(models.values(), world.pools, world.namespace_labels)
+        claims = self._claims.update(models, world.pools, world.namespace_labels)
         changed = models.keys() | claims | self._changes.of_results(world.results)
         changed |= self._place(changed | {key for key in written if self._is_placed_by_entry(key)}, world)
         changed &= self._changes.models.keys()
@@ -189,21 +193,32 @@ class Planner:
 
     # What it means for one model
 
+    def _decide_first(self, keys: Iterable[str], world: World) -> Mapping[str, First]:
+        """Decides about those of which nothing is known but the spec; gives these decisions."""
+        given = Given(self._fleet, world.now, world.router_url)
+        claims, desired, results = self._claims.claims, self._desired.slots, world.results
+        firsts = {
+            key: First(model, slots, given)
+            for key in keys
+            if key not in self._decisions
+            and key not in self._written.entries
+            and claims[key] is GRANTED
+            and (slots := desired.get(key))
+            and is_first(model := self._changes.models[key])
+            and model.metadata.uid not in results
+        }
+        self._decisions |= firsts
+        self._demand.put_first(firsts)
+        self._planned.enter_first(first_entries(firsts, world.highest_revision + 1))
+        self._untold.put_first(firsts)
+        return firsts
+
     def _decide(self, key: str, world: World) -> None:
         model, claim = self._changes.models[key], self._claims.claims[key]
         desired = self._desired.slots.get(key, ())
         written = self._own_entry(key)
-        if is_first(model, claim, written, desired) and model.metadata.uid not in world.results:
-            self._decide_first(key, First(model, desired, self._fleet, world.now, world.router_url), world)
-            return
         decision, status, entry = decide_model(world, model, claim, written, desired, self._fleet)
         self._decisions[key] = decision
         self._demand.put(key, decision)
         self._planned.enter(key, entry and self._planned.revise(entry, world.highest_revision))
         self._untold.put(model, status)
-
-    def _decide_first(self, key: str, first: First, world: World) -> None:
-        self._decisions[key] = first
-        self._demand.put_first(key, first)
-        self._planned.enter(key, self._planned.revise(first.entry(), world.highest_revision))
-        self._untold.put_later(key, first.status)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
 
 from tenantry_core.resources import TenantModel, TenantModelStatus
 from tenantry_operator.planning.events import model_events
+from tenantry_operator.planning.first import First
 from tenantry_operator.planning.plan import Event
 
 
@@ -19,13 +20,13 @@ class Untold(Mapping[str, TenantModelStatus]):
 
     def __init__(self) -> None:
         self._failed: dict[str, TenantModelStatus] = {}
-        self._others: dict[str, TenantModelStatus | Callable[[], TenantModelStatus]] = {}
+        self._others: dict[str, TenantModelStatus | First] = {}
         self._news: dict[str, tuple[Event, ...]] = {}
         self.events = MappingProxyType(self._news)
 
     def __getitem__(self, key: str) -> TenantModelStatus:
         status = self._failed.get(key) or self._others[key]
-        return status if isinstance(status, TenantModelStatus) else status()
+        return status.status() if isinstance(status, First) else status
 
     def __iter__(self) -> Iterator[str]:
         return chain(self._failed, self._others)
@@ -44,10 +45,9 @@ class Untold(Mapping[str, TenantModelStatus]):
         failed = any(condition.status == "False" for condition in status.conditions)
         (self._failed if failed else self._others)[model.key] = status
 
-    def put_later(self, key: str, status: Callable[[], TenantModelStatus]) -> None:
-        """A model that has none is to have one, which tells of no failure and is no news."""
-        self.drop(key)
-        self._others[key] = status
+    def put_first(self, firsts: Mapping[str, First]) -> None:
+        """Models without a status are to have one, which tells of no failure and is no news."""
+        self._others |= firsts
 
     def drop(self, key: str) -> None:
         for told in (self._failed, self._others, self._news):

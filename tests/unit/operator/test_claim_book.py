@@ -64,11 +64,11 @@ def test_claims_that_are_kept_up_are_those_judged_anew(
     known: dict[str, TenantModel] = {}
     for present, rules, labelled in worlds:
         before = dict(book.claims)
-        changed = [
-            (known.get(key), present.get(key))
+        changed = {
+            key: (known.get(key), present.get(key))
             for key in known.keys() | present.keys()
             if known.get(key) != present.get(key)
-        ]
+        }
         told = book.update(changed, rules, labelled)
         assert book.claims == judge_claims(present, rules, labelled)
         assert {key for key, claim in book.claims.items() if before.get(key) != claim} <= told
@@ -78,15 +78,15 @@ def test_claims_that_are_kept_up_are_those_judged_anew(
 def test_a_pool_that_is_scaled_concerns_no_claim() -> None:
     book, model = ClaimBook(), _model("one", "a", TenantModelSpec(Artifact("s3://models/a.onnx")))
     pool = PredictorPool(Metadata("default"), PredictorPoolSpec(replicas=2))
-    assert book.update([(None, model)], {"default": pool}, {}) == {model.key}
+    assert book.update({model.key: (None, model)}, {"default": pool}, {}) == {model.key}
     scaled = msgspec.structs.replace(pool, spec=PredictorPoolSpec(replicas=5))
-    assert not book.update([], {"default": scaled}, {"one": {"tier": "gold"}})
+    assert not book.update({}, {"default": scaled}, {"one": {"tier": "gold"}})
 
 
 def test_a_refused_model_is_looked_at_again_when_the_pool_it_still_serves_on_changes() -> None:
     book = ClaimBook()
     model = _model("one", "a", TenantModelSpec(Artifact("s3://models/a.onnx"), pool_ref=PoolRef("missing")))
     pool = PredictorPool(Metadata("default"), PredictorPoolSpec())
-    book.update([(None, model)], {"default": pool}, {})
+    book.update({model.key: (None, model)}, {"default": pool}, {})
     spec = PredictorPoolSpec(storage=Storage(prefixes=("s3://own/",)))
-    assert book.update([], {"default": msgspec.structs.replace(pool, spec=spec)}, {}) == {model.key}
+    assert book.update({}, {"default": msgspec.structs.replace(pool, spec=spec)}, {}) == {model.key}
