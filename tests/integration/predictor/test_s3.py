@@ -132,7 +132,7 @@ def test_store_that_hangs_delays_no_other_load(
     try:
         with ThreadPoolExecutor(100) as threads:
             stuck = [
-                threads.submit(predictor.predict, asked | {"Tenantry-Timeout": "60s"}, [[1, 1]])
+                threads.submit(predictor.predict, asked | {"Tenantry-Timeout": "8s"}, [[1, 1]])
                 for asked in cold
             ]
             wait_for(lambda: predictor.slot().get("inFlight", 0) == 100, 60, "all wait for the store")
