@@ -16,9 +16,18 @@ from tenantry_core.problems import Problem
 from tenantry_predictor.runtimes import onnx_metadata
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel
 from tenantry_predictor.runtimes.limits import check_size, no_memory
-from tenantry_predictor.runtimes.numpy_graph import GraphReader, NotKnown, Steps, Weight, check_opsets
+from tenantry_predictor.runtimes.numpy_graph import (
+    MOST_WEIGHTS_BYTES,
+    GraphReader,
+    NotKnown,
+    Steps,
+    Weight,
+    check_opsets,
+)
 from tenantry_predictor.runtimes.numpy_operators import read_nodes
 
+MOST_FILE_BYTES = 2 * MOST_WEIGHTS_BYTES
+"""A larger file holds other things than weights."""
 _MODEL_BYTES = 1_200
 """Of a model without weights and sample: its objects and what the memory tier keeps of it."""
 _PROGRAM_BYTES, _STEP_BYTES, _TENSOR_BYTES = 2_000, 600, 300

@@ -130,13 +130,22 @@ def load_prepared(content: bytes) -> LoadedModel:
 
 
 def _opened(file_bytes: int, read: Callable[[], bytes]) -> LoadedModel:
+    if file_bytes > numpy_model.MOST_FILE_BYTES:
+        return _measured(file_bytes, lambda: _sound(read()))
+    # Not measured: to read the heap takes as long as all else, and what parsing takes for a moment is little.
+    data = read()
+    return numpy_model.read(checked(data)) or _measured(file_bytes, lambda: data)
+
+
+def _sound(data: bytes) -> bytes:
+    checked(data)
+    return data
+
+
+def _measured(file_bytes: int, read: Callable[[], bytes]) -> OnnxModel:
     _start_engine()
     with METER.measure(file_bytes) as size:
-        data = read()
-        small = numpy_model.read(checked(data))
-        if small is not None:
-            return small
-        model = _open(data)
+        model = _open(read())
     model.size_bytes = size()
     model.wasteful = model.size_bytes > _WASTEFUL * file_bytes
     return model
