@@ -1,6 +1,6 @@
 """How evenly requests come down on slots, and how much moves when one comes or goes.
 
-    python benchmarks/routing.py [--requests 200000] [--sent 40000] [--out routing.json]
+    python benchmarks/routing.py [--requests 2000] [--sent 20000] [--out routing.json]
 
 10,000 models whose popularity follows Zipf's law, 10 and 100 slots. First by the planner's and the router's
 own code without any process, then through real processes: nginx with a consistent hash, HAProxy with a
@@ -53,7 +53,9 @@ def main() -> None:
     """Measure, print tables, write the figures."""
     arguments = _arguments()
     require("nginx", "haproxy", "wrk")
-    simulated = [spread(alpha, count, arguments.requests) for count in FLEETS for alpha in ALPHAS]
+    simulated = [
+        spread(alpha, count, max(50, count) * arguments.requests) for count in FLEETS for alpha in ALPHAS
+    ]
     print("requests of the busiest slot / mean, planner's and router's code")
     print(f"{'slots':>6}{'Zipf':>6}{'tenants':>9}{'users':>9}{'on another':>12}{'replicas':>10}{'moved':>7}")
     for row in simulated:
@@ -88,8 +90,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=200_000, help="simulated each (default: %(default)s)")
-    parser.add_argument("--sent", type=int, default=40_000, help="to each process (default: %(default)s)")
+    parser.add_argument(
+        "--requests", type=int, default=2000, help="simulated, for each slot (default: %(default)s)"
+    )
+    parser.add_argument("--sent", type=int, default=20_000, help="to each process (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write all figures to this file, as JSON")
     return parser.parse_args()
 
