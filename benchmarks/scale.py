@@ -55,8 +55,14 @@ TRIES = 10
 """Changes made one after the other, for their median."""
 EVERY = 1.0
 """Seconds between changes that are made while everything else is placed."""
+LOOK = 0.25
+"""Seconds between looks whether all are placed."""
+LOOKED_FOR = 3
+"""Of the changes under way, those that are looked for at a time."""
 QUIET = 10.0
 """Seconds for which is watched whether an operator keeps still."""
+IDLE = 0.3
+"""CPU seconds a second below which the API server and etcd have nothing left to do of their own."""
 PATIENCE = 1800.0
 """Seconds after which a measurement is given up."""
 
@@ -286,7 +292,11 @@ class SliceWatch:
 
     def placement(self) -> dict[str, tuple[str, ...]]:
         """Slots by model, of what is routed."""
-        return {m: slots for content in list(self._slices.values()) for m, slots in content.items() if slots}
+        return {m: slots for content in list(self._slices.values()) for m, slots in content.items()}
+
+    def routed(self) -> int:
+        """How many models are routed, of which none is in two slices."""
+        return sum(map(len, list(self._slices.values())))
 
     def _follow(self) -> None:
         params = {"watch": "true", "resourceVersion": "0", "timeoutSeconds": str(int(PATIENCE * 2))}
@@ -299,7 +309,7 @@ class SliceWatch:
                 self._slices[event.object.metadata.name] = {
                     entry.model: tuple(slot for target in entry.targets for slot in target.slots)
                     for entry in event.object.entries
-                    if event.type != "DELETED"
+                    if event.type != "DELETED" and entry.targets
                 }
                 self.writes += 1
 
@@ -330,6 +340,7 @@ def _wait_slots(installation: Installation) -> None:
 def measure(installation: Installation, count: int, patience: float) -> Iterator[Figure]:
     """All figures, in the order in which they are found."""
     watch = SliceWatch(installation.kube)
+    _wait_idle(installation.plane)
     before = installation.requests()
     began = time.monotonic()
     with installation.operator() as operator:
@@ -350,6 +361,16 @@ def measure(installation: Installation, count: int, patience: float) -> Iterator
     yield from restart(installation, watch)
 
 
+def _wait_idle(plane: ControlPlane) -> None:
+    """Until the API server has read what is stored, and the controllers have."""
+    idle = 0
+    while idle < 3:
+        used = cpu_seconds(plane.api_server.pid) + cpu_seconds(plane.etcd.pid)
+        time.sleep(1)
+        now = cpu_seconds(plane.api_server.pid) + cpu_seconds(plane.etcd.pid)
+        idle = idle + 1 if now - used < IDLE else 0
+
+
 def first_placement(
     installation: Installation, watch: SliceWatch, count: int, began: float
 ) -> Iterator[Figure]:
@@ -361,12 +382,12 @@ def first_placement(
     placed = routed = 0.0
     try:
         while not placed or not routed:
-            assert time.monotonic() < began + PATIENCE, (len(watch.placement()), installation.routed())
-            if not placed and len(watch.placement()) >= count:
+            assert time.monotonic() < began + PATIENCE, (watch.routed(), installation.routed())
+            if not placed and watch.routed() >= count:
                 placed = _seconds(began)
             if not routed and installation.routed() >= count:
                 routed = _seconds(began)
-            time.sleep(0.1)
+            time.sleep(LOOK)
     finally:
         done.set()
         changing.join()
@@ -398,7 +419,7 @@ class Meanwhile:
         made = 0
         while waiting or not done.is_set():
             began = time.monotonic()
-            if not self.first and self._watch.placement():
+            if not self.first and self._watch.routed():
                 self.first = began
             if not done.is_set():
                 name = f"meanwhile-{made}"
@@ -406,7 +427,8 @@ class Meanwhile:
                 self._installation.kube.create(_MODELS, model(name))
                 waiting[name] = began
             while time.monotonic() < began + EVERY:
-                for name in list(waiting):
+                # The longest that is looked for, and those of the last seconds: looking is work too.
+                for name in [*waiting][:1] + [*waiting][1:][-LOOKED_FOR:]:
                     if self._installation.knows(name):
                         self._note(waiting.pop(name))
                 time.sleep(0.05)

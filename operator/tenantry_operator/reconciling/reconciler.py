@@ -100,17 +100,16 @@ class Reconciler:
             await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _loop(self) -> None:
-        growing = True
-        while True:
-            started = time.monotonic()
-            wake_at = await self._reconcile()
-            if growing:
-                # What was listed and decided lasts: looking through it for garbage takes as long as a plan.
-                gc.freeze()
-            growing = self._decided.undecided > 0
-            (gc.disable if growing else gc.enable)()
-            await asyncio.sleep(max(BREATH, time.monotonic() - started))
-            await self._due(wake_at)
+        gc.disable()  # the first plan is the longest
+        try:
+            while True:
+                started = time.monotonic()
+                wake_at = await self._reconcile()
+                _collect_garbage(unless=self._decided.undecided > 0)
+                await asyncio.sleep(max(BREATH, time.monotonic() - started))
+                await self._due(wake_at)
+        finally:
+            gc.enable()
 
     async def _due(self, wake_at: float | None) -> None:
         """Until something changed, or the time has come."""
@@ -252,6 +251,15 @@ class Reconciler:
             self._state.forget_pool_status_writes(pool.name)
             raise
         self._state.wrote_pool_status(pool, status)
+
+
+def _collect_garbage(*, unless: bool) -> None:
+    """What is observed and decided lasts: looking through thousands that are new takes a third of a plan."""
+    if unless:
+        gc.disable()
+    elif not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _by_model(items: Iterable[T], model: Callable[[T], str]) -> dict[str, list[T]]:
