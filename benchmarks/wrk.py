@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -142,7 +143,11 @@ def run(command: list[str], server: Server) -> Round:
 
 
 def _cpu_seconds(pids: Iterable[int]) -> float:
-    return sum(map(cpu_seconds, tree(pids)))
+    total = 0.0
+    for pid in tree(pids):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            total += cpu_seconds(pid)
+    return total
 
 
 def median(rounds: list[Round]) -> Round:
