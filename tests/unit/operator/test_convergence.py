@@ -157,7 +157,7 @@ class Life(RuleBasedStateMachine):
             # What fails is tried again at once, and a move that could not be completed is given up.
             assert decided.statuses.keys() <= failing
             assert {check.model for check in decided.checks} <= failing
-            assert is_quiet(replace(decided, statuses={}, checks=(), events=()))
+            assert is_quiet(replace(decided, statuses={}, checks=(), events={}))
 
     def check_truth(self, name: str, uri: str, sha256: str) -> None:
         served, slots = self.sim.routed(name)
