@@ -143,7 +143,7 @@ class S3FIFO:
 
 
 class WTinyLFU:
-    """Einziger, Friedman and Manes, "TinyLFU", ACM TOS 2017: a window of 1 %, and a segmented LRU that filters.
+    """Einziger, Friedman and Manes, "TinyLFU", ACM TOS 2017: window of 1 % and a segmented LRU that filters.
 
     Counts are exact instead of a sketch's, halved every ten times as many requests as models fit: no worse.
     """
