@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shlex
 import shutil
 import socket
 import subprocess
@@ -36,7 +37,7 @@ def running(
     with contextlib.nullcontext() if log is None else log.open("wb") as output:
         process = subprocess.Popen([*pinned(core), *command], stdout=output, stderr=output)
     try:
-        _wait_for_port(process, port, log)
+        _wait_for_port(process, command, port, log)
         yield process
     finally:
         process.terminate()
@@ -87,13 +88,13 @@ def memory_bytes(pids: Iterable[int], line: str) -> int:
     return total
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path | None) -> None:
+def _wait_for_port(process: subprocess.Popen[bytes], command: list[str], port: int, log: Path | None) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if process.poll() is not None:
             said = f":\n{log.read_text(errors='replace')[-2000:]}" if log else ""
-            raise StartError(f"{process.args!r} ended with {process.returncode}{said}")
+            raise StartError(f"{shlex.join(command)} ended with {process.returncode}{said}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise StartError(f"{process.args!r} does not listen on port {port}")
+    raise StartError(f"{shlex.join(command)} does not listen on port {port}")
