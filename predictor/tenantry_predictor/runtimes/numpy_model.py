@@ -28,8 +28,8 @@ from tenantry_predictor.runtimes.numpy_operators import read_nodes
 
 MOST_FILE_BYTES = 2 * MOST_WEIGHTS_BYTES
 """A larger file holds other things than weights."""
-_MODEL_BYTES = 1_200
-"""Of a model without weights and sample: its objects and what the memory tier keeps of it."""
+_MODEL_BYTES = 1_600
+"""Of a model without weights and sample: its objects and what the memory and disk tiers keep of it."""
 _PROGRAM_BYTES, _STEP_BYTES, _TENSOR_BYTES = 2_000, 600, 300
 
 
