@@ -11,6 +11,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 
 from artifacts.graphs import digest
 from integration.predictor.processes import PredictorProcess, model
+from integration.waiting import wait_for
 from tenantry_predictor.runtimes.columns import columns_of
 from tenantry_predictor.runtimes.description import Description
 from tenantry_predictor.runtimes.skops_file import dump
@@ -19,11 +20,21 @@ from tenantry_predictor.runtimes.skops_file import dump
 def fork_servers(predictor: PredictorProcess) -> list[int]:
     """Processes that the predictor started to open files."""
     children = [
-        int(pid)
-        for task in Path(f"/proc/{predictor.pid}/task").glob("*/children")
-        for pid in task.read_text().split()
+        pid for task in Path(f"/proc/{predictor.pid}/task").glob("*/children") for pid in _read(task).split()
     ]
-    return [pid for pid in children if b"runtimes.fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if "runtimes.fork_server" in _read(Path(f"/proc/{pid}/cmdline"))]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the thread or process ended meanwhile
+        return ""
+
+
+def wait_for_one(predictor: PredictorProcess) -> int:
+    wait_for(lambda: len(fork_servers(predictor)) == 1, 10.0, "one process opens files")
+    return fork_servers(predictor)[0]
 
 
 @pytest.mark.parametrize(("formats", "started"), [(["onnx", "xgboost"], 1), (["onnx"], 0), ([], 0)])
@@ -32,7 +43,7 @@ def test_a_pool_that_names_such_formats_has_it_before_the_first_load(
 ) -> None:
     flags = [part for name in formats for part in ("--trust-format", name)]
     with PredictorProcess(tmp_path, "--prefix", f"file://{tmp_path}/", *flags) as predictor:
-        assert len(fork_servers(predictor)) == started
+        wait_for(lambda: len(fork_servers(predictor)) == started, 10.0, f"{started} such processes")
 
 
 def test_it_has_the_priority_of_the_predictor_though_a_thread_of_less_starts_it(tmp_path: Path) -> None:
@@ -40,7 +51,7 @@ def test_it_has_the_priority_of_the_predictor_though_a_thread_of_less_starts_it(
     path.write_bytes(b"no skops file")
     with PredictorProcess(tmp_path, "--prefix", f"file://{tmp_path}/") as predictor:
         assert predictor.load(model("broken", f"file://{path}", model_format="skops")).status_code == 503
-        [server] = fork_servers(predictor)
+        server = wait_for_one(predictor)
         usual = os.getpriority(os.PRIO_PROCESS, predictor.pid)
         assert os.getpriority(os.PRIO_PROCESS, server) == usual
 
@@ -55,7 +66,7 @@ def test_what_was_converted_needs_it_no_more(tmp_path: Path) -> None:
     with PredictorProcess(tmp_path, *flags) as predictor:
         first = predictor.predict(named, table.to_dict("records"))
         assert (first.status_code, first.headers["Tenantry-Cache"]) == (200, "miss")
-        assert len(fork_servers(predictor)) == 1
+        wait_for_one(predictor)
     with PredictorProcess(tmp_path, *flags) as predictor:
         second = predictor.predict(named, table.to_dict("records"))
         assert (second.status_code, second.headers["Tenantry-Cache"]) == (200, "disk")
