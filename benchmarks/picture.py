@@ -79,7 +79,7 @@ def _svg(panels: Mapping[str, Mapping[str, float]]) -> str:
 def _bar(name: str, value: float, most: float, ours: float, top: int) -> str:
     width = max(2, round(value / most * BARS))
     kind = ' class="ours"' if name == "tenantry" else ""
-    ratio = "" if name == "tenantry" else f" (1/{ours / value:,.0f})"
+    ratio = "" if name == "tenantry" else f" ({value / ours:.2f}x)"
     return (
         f'<text x="0" y="{top + 15}">{NAMES[name]}</text>'
         f'<rect{kind} x="{LABELS}" y="{top + 2}" width="{width}" height="{ROW - 8}" rx="2"/>'
