@@ -43,8 +43,10 @@ def test_two_thousand_models_over_a_cache_of_a_hundred(tmp_path: Path) -> None:
         grown = predictor.resident_bytes() - full
         report = predictor.slot()
         assert report["usedBytes"] <= budget
-        assert 0.8 * RESIDENT <= len(report["models"]) <= 1.2 * RESIDENT, "they are measured one by one"
-        assert predictor.metric("tenantry_predictor_evictions_total") >= MODELS - 2 * RESIDENT
+        # Those that were made smaller since they were opened leave room for others.
+        assert 0.8 * RESIDENT <= len(report["models"]) <= 1.8 * RESIDENT, "they are measured one by one"
+        left = ("tenantry_predictor_evictions_total", "tenantry_predictor_unadmitted_total")
+        assert sum(map(predictor.metric, left)) >= MODELS - 2 * RESIDENT
         print(f"{size} bytes a model; RSS full {full}, grown by {grown} over {MODELS} loads")
         assert grown < 0.5 * budget + (16 << 20)
         on_disk = sum(
