@@ -107,11 +107,13 @@ class Predictions:
         """Raises Problem (401). Tokens change, so each request has its own checked."""
         head = request.head
         asked: _Asked | None = head.derived if head is not None else None
-        if asked is None:
-            asked = _Asked(dict(request.headers))
-            if head is not None:
-                head.derived = asked
+        if asked is not None:
+            self._tokens.check(asked.token)
+            return asked
+        asked = _Asked(dict(request.headers))
         self._tokens.check(asked.token)
+        if head is not None:
+            head.derived = asked
         return asked
 
     def source(self, fields: Fields) -> Source:

@@ -14,9 +14,6 @@ LOAD_BOUND = 1.25
 ALWAYS_ALLOWED = 4
 """Requests in flight below which a slot counts as idle whatever the mean is: so few cost nobody a wait."""
 
-LATELY = 256
-"""Requests sent to a slot after which those before count half: what has been evened out is past."""
-
 PRIMARY = "primary"
 LEAST_LOADED = "least-loaded"
 OVERLOAD = "overload"
@@ -100,9 +97,6 @@ def _least_loaded(target: RoutedTarget, pool: SlotPool, tried: Collection[str]) 
     if not usable:
         return None
     chosen = min(usable, key=lambda slot: (slot.upstream.in_flight, slot.sent))
-    if chosen.sent >= LATELY:
-        for slot in pool.slots.values():
-            slot.sent //= 2
     return Choice(chosen, FAILOVER if tried else LEAST_LOADED)
 
 

@@ -9,6 +9,8 @@ from tenantry_core.snapshot import AddressBook, SlotAddress
 from tenantry_router.rendezvous import Ranking
 
 PREDICTOR_PORT = "http"
+LATELY = 256
+"""Requests sent to a slot after which those before count half: what has been evened out is past."""
 
 Connect = Callable[[SlotAddress], Pool]
 
@@ -46,7 +48,7 @@ class Slot:
         self.out_until = 0.0
         """When the last of these ejections ends or ended, in the loop's time."""
         self.sent = 0
-        """Requests sent to it lately: `choose` halves it now and then."""
+        """Requests sent to it lately, for `choose` to even out."""
 
     @property
     def available(self) -> bool:
@@ -70,6 +72,11 @@ class SlotPool:
     def __init__(self, slots: dict[str, Slot]) -> None:
         self.slots = slots
         self.ranking = Ranking(tuple(slots))
+
+    def halve_sent(self) -> None:
+        """What was sent until now counts half."""
+        for slot in self.slots.values():
+            slot.sent //= 2
 
 
 class Fleet:

@@ -17,7 +17,7 @@ from tenantry_router import metrics
 from tenantry_router.choose import Choice, choose
 from tenantry_router.destination import Destination
 from tenantry_router.fields import CONTENT_TYPE, INFERENCE_HEADER, SERVER_TIMING
-from tenantry_router.fleet import Fleet, Slot
+from tenantry_router.fleet import LATELY, Fleet, Slot
 from tenantry_router.health import Health
 from tenantry_router.load_times import LoadTimes
 from tenantry_router.model import CACHE_OUTCOMES
@@ -159,8 +159,11 @@ class Forward:
         return choose(to.target, pool, to.order, to.key, self._tried)
 
     def _send(self, choice: Choice, now: float) -> None:
-        self.slot, self._reason = choice
-        self.slot.sent += 1
+        slot, self._reason = choice
+        self.slot = slot
+        slot.sent += 1
+        if slot.sent >= LATELY:
+            self._forwarder.fleet.pools[slot.address.pool].halve_sent()
         body = self._request.body
         at_once = self.slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
         self._call: Call | None = self.slot.upstream.send(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-LONGEST = 4096
+LONGEST = 2048
 """Bytes of a head that is remembered."""
+MOST_FIELDS = 32
+"""Of a head that is remembered: parsed, a field takes far more than its bytes."""
 HEADS = 2048
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from uvicorn.config import Config
@@ -24,6 +25,8 @@ from tenantry_core.problems import Problem
 
 _MOST_GATHERED = 64 * 1024
 """Bytes of answers that are kept for one write."""
+_GATHERING_SECONDS = 0.001
+"""For which an answer is kept, while others are made."""
 
 
 def hot_protocol(
@@ -60,6 +63,7 @@ class HotProtocol(Connection):
         "_flushing",
         "_gathered",
         "_gathered_bytes",
+        "_gathering_since",
         "_match",
         "_queue",
         "_quiet_since",
@@ -88,6 +92,7 @@ class HotProtocol(Connection):
         self._flushing = False
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._gathering_since = 0.0
         self._quiet_since = 0.0
         self.stopping = self.drain.begun
         """The server ends, and with the next answer this connection."""
@@ -196,9 +201,12 @@ class HotProtocol(Connection):
 
     def _gather(self, data: bytes | None) -> None:
         if data:  # FastAPI has written it itself if it is empty
+            now = monotonic()
+            if not self._gathered:
+                self._gathering_since = now
             self._gathered.append(data)
             self._gathered_bytes += len(data)
-            if self._gathered_bytes > _MOST_GATHERED:
+            if self._gathered_bytes > _MOST_GATHERED or now - self._gathering_since > _GATHERING_SECONDS:
                 self.send_gathered()
 
     def send_gathered(self) -> None:

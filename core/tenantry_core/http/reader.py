@@ -11,7 +11,7 @@ import httptools
 
 from tenantry_core.http.encoding import CLOSE, IMPLICIT, KEEP_ALIVE
 from tenantry_core.http.exchange import Exchange
-from tenantry_core.http.heads import Head, Memo
+from tenantry_core.http.heads import MOST_FIELDS, Head, Memo
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.problems import Problem
 
@@ -100,14 +100,16 @@ class RequestReader(asyncio.Protocol):
             return
         self._received = now = self._loop.time()
         self._progress = False
-        if self._between and self.read_deadline is NEVER:
-            data = self._read_known(data)
-        if data:
-            self.gathering = True
-            self._parse(data, now)
-        if self.gathering:
-            self.gathering = False
-            self.send_gathered()
+        try:
+            if self._between and self.read_deadline is NEVER:
+                data = self._read_known(data)
+            if data:
+                self.gathering = True
+                self._parse(data, now)
+        finally:
+            if self.gathering:
+                self.gathering = False
+                self.send_gathered()
 
     def _parse(self, data: bytes, now: float) -> None:
         self._fed = len(data)
@@ -194,6 +196,8 @@ class RequestReader(asyncio.Protocol):
         lines = block.count(b"\n") - 1
         outside = len(headers) - lines  # one if the first field is the length and not part of the block
         if self._unusual or self._persistence is not IMPLICIT or len(lengths) != 1:
+            return
+        if len(headers) > MOST_FIELDS:
             return
         if block.count(b"\r\n") == lines + 1 and outside in (0, 1) and b"upgrade" not in dict(headers):
             self.heads.put(block, Head(headers[outside:], -1 if outside else int(lengths[0])))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from tenantry_core.http.heads import HEADS, Head, Memo
+from tenantry_core.http.heads import HEADS, MOST_FIELDS, Head, Memo
 from tenantry_core.http.upstream import MAX_ANSWER_BYTES, Call, Failure, UpstreamError, UpstreamResponse
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ class UpstreamConnection(asyncio.Protocol):
         lines = len(headers) + 2
         if len(lengths) != 1 or not _UNUSUAL.isdisjoint(name for name, _ in headers):
             return
+        if len(headers) > MOST_FIELDS:
+            return
         if key.count(b"\n") == key.count(b"\r\n") == lines and int(lengths[0]) <= MAX_ANSWER_BYTES:
             self._heads.put(key, Head(headers, int(lengths[0])))
 
@@ -188,6 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:  # an interim answer; the final one follows
             self._headers = []
+            self._head_bytes = None  # these bytes were the interim one's
             return
         if len(self._answers) == len(self.calls) or not self._keep_alive:
             raise ValueError("more answers than requests")
@@ -211,6 +214,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._reused = True
         if not self._keep_alive:
             self._transport.close()
+        elif not calls and self._answering:
+            self._transport.abort()  # what nobody asked for has begun to arrive: no call is to get it
         elif not calls:
             self._pool.release(self)
         _finish(answered)

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import uvloop
 from uvicorn.server import ServerState
 
+from tenantry_core.http import protocol as answering
 from tenantry_core.http.client import Pool
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.messages import Response
@@ -53,6 +55,22 @@ def run(test: Callable[[Routes, Any, Wire], None]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(in_loop())
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is."""
+    monkeypatch.setattr(answering, "_GATHERING_SECONDS", 60.0)
+
+
+def test_no_answer_waits_long_for_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "_GATHERING_SECONDS", 0.0)
+
+    def test(_: Routes, connection: Any, wire: Wire) -> None:
+        connection.data_received(b"".join(post("/echo", b"%d" % n) for n in range(9)))
+        assert len(wire.writes) > 4
+
+    run(test)
 
 
 def test_answers_to_what_arrives_together_are_one_write() -> None:

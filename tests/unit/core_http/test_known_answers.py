@@ -99,6 +99,7 @@ streams = st.lists(st.one_of(st.just(WARM), others, st.just(b"\r\n")), min_size=
 @example([WARM, WARM[:-1]], [], 2)
 @example([answer("Connection: close"), WARM], [], 2)
 @example([answer("content-length: 5"), WARM], [], 2)
+@example([answer("link: a", status="103 Early Hints", body=b"", length=False) + answer(body=b"")] * 3, [], 3)
 @example([answer(status="204 No Content", body=b"")], [], 1)
 @settings(max_examples=150, deadline=None)
 @given(streams, st.lists(st.integers(0, 600), max_size=4), st.integers(1, 5))
@@ -111,6 +112,27 @@ def test_answers_are_the_same_whether_their_heads_are_known_or_not(
         known, plain = receive(knowing, pieces, calls), receive(ignorant, pieces, calls)
         assert known[:2] == plain[:2]
         assert plain[2] == 0
+
+
+def test_an_interim_answer_is_never_taken_for_the_final_one() -> None:
+    heads = Memo[Head](64)
+    interim = answer("link: a", status="103 Early Hints", body=b"", length=False)
+    for _ in range(3):
+        receive(heads, [interim + answer(body=b"")], 1)
+    answers, _, _ = receive(heads, [interim + answer(body=b"A") + answer(body=b"B")], 2)
+    assert [one[-1] for one in answers] == [b"A", b"B"]
+
+
+def test_what_nobody_asked_for_answers_nobody() -> None:
+    async def test() -> None:
+        pool, wire = Pool("127.0.0.1", 9), Wire()
+        connection = UpstreamConnection(pool)
+        connection.connection_made(wire)  # type: ignore[arg-type] # all of a transport that is used
+        connection.start(Call(pool, b"?", print))
+        connection.data_received(WARM + WARM[:20])
+        assert wire.done["abort"]
+
+    asyncio.run(test())
 
 
 def test_the_head_of_a_warm_answer_is_known_from_its_third_time_on() -> None:

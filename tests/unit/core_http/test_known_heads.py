@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tenantry_core.http.exchange import Exchange
-from tenantry_core.http.heads import Head, Memo
+from tenantry_core.http.heads import MOST_FIELDS, Head, Memo
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.http.reader import RequestReader
 from tenantry_core.problems import Problem
@@ -166,6 +166,15 @@ def test_requests_are_the_same_whether_their_heads_are_known_or_not(
         assert ignorant.known == 0
     finally:
         loop.close()
+
+
+def test_heads_of_many_fields_are_not_remembered() -> None:
+    loop = uvloop.new_event_loop()
+    side = Side(Memo(64))
+    for _ in range(4):
+        side.feed(loop, [post("/predict/acme", b"", *[f"{number}: 1" for number in range(MOST_FIELDS)])])
+    assert side.known == 0
+    loop.close()
 
 
 def test_a_head_is_known_from_its_third_time_on() -> None:

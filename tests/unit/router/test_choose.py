@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry_core.hashing import hash_user, rank
-from tenantry_router.choose import ALWAYS_ALLOWED, LATELY, LOAD_BOUND, candidates, choose
-from tenantry_router.fleet import SlotPool
+from tenantry_router.choose import ALWAYS_ALLOWED, LOAD_BOUND, candidates, choose
+from tenantry_router.fleet import LATELY, SlotPool
 from tenantry_router.model import RoutedTarget
 from tenantry_router.rendezvous import Ranking
 from unit.router.worlds import FakeUpstream, fleet, target
@@ -85,6 +85,8 @@ def send(placed: RoutedTarget, pool: SlotPool) -> str:
     choice = choose(placed, pool, None, 0)
     assert choice is not None
     choice.slot.sent += 1
+    if choice.slot.sent >= LATELY:
+        pool.halve_sent()
     return choice.slot.name
 
 
