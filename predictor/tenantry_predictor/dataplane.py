@@ -111,7 +111,7 @@ class DataPlane:
         return wire.LoadReport(
             sha256=entry.key.sha256,
             size_bytes=entry.size_bytes,
-            load_milliseconds=round(entry.load_seconds * 1000, 3),
+            load_milliseconds=round(entry.loaded_seconds * 1000, 3),
             engine=model.engine,
             inputs=model.inputs,
             outputs=model.outputs,
@@ -195,8 +195,13 @@ class DataPlane:
         begun = time.perf_counter()
         try:
             payload = call.job(entry)
-        except MemoryError as error:
-            raise _TOO_LARGE from error
+        except (Problem, MemoryError) as error:
+            seconds = time.perf_counter() - begun
+            if seconds > entry.cost.estimate(call.body_bytes):  # what is refused at once tells nothing
+                entry.cost.record(call.body_bytes, seconds)
+            if isinstance(error, MemoryError):
+                raise _TOO_LARGE from error
+            raise
         self._ran(entry, call, time.perf_counter() - begun)
         return payload
 

@@ -119,7 +119,8 @@ class CachedModelRepository:
             _LOAD_FAILURES.labels(error.reason).inc()
             raise
         key = self._loaded(source, loaded, asked)
-        entry = self.memory.add(key, loaded.model, loaded.seconds, spare=True)
+        entry = self.memory.add(key, loaded.model, loaded.again_seconds, spare=True)
+        entry.loaded_seconds = loaded.seconds
         self._preparation.later(entry)
         entry.requests.setdefault(source.model, 0)
         return entry
@@ -167,7 +168,8 @@ class CachedModelRepository:
             self.failures.record(source, error)
             raise
         key = self._loaded(source, loaded, asked)
-        entry = self.memory.add(key, loaded.model, loaded.seconds, keep=trip.anew)
+        entry = self.memory.add(key, loaded.model, loaded.again_seconds, keep=trip.anew)
+        entry.loaded_seconds = loaded.seconds
         self._preparation.later(entry)
         return entry, loaded
 

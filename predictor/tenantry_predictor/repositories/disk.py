@@ -144,6 +144,8 @@ class DiskTier:
         try:
             path.write_bytes(seal(_label(key, form), content))
             with self._lock:
+                if self._files.get(key) is not file:
+                    return  # it was found damaged meanwhile
                 self._drop_form(key, file)
                 size = path.stat().st_size
                 if file.size + size <= self.budget_bytes and self._make_room(size):

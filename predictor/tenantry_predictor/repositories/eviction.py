@@ -15,6 +15,7 @@ class Evictable(Protocol):
     key: Key
     size_bytes: int
     load_seconds: float
+    """That the next load of it would take."""
     users: int
     score: float
     """How often it is asked for, as the policy counts."""

@@ -166,6 +166,8 @@ class LFU(Policy[E]):
 
     def _enter_window(self, entry: E) -> None:
         entry.rank = _IN_WINDOW
+        if len(self._window) > self._most_items():
+            self._window = deque(item for item in self._window if self._is_at(item[0], _IN_WINDOW))
         self._window.append((entry.key, entry.score))
         self._window_used += entry.size_bytes
 
@@ -207,7 +209,18 @@ class LFU(Policy[E]):
 
     def _push(self, entry: E) -> None:
         entry.rank = _worth(entry)
+        if len(self._bulk) > self._most_items():
+            self._bulk = [item for item in self._bulk if self._is_at(item[1], item[0])]
+            heapq.heapify(self._bulk)
         heapq.heappush(self._bulk, (entry.rank, entry.key))
+
+    def _most_items(self) -> int:
+        """Of an order: what is condemned leaves its item there."""
+        return 2 * len(self._entries) + _FEW
+
+    def _is_at(self, key: Key, rank: float) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and entry.rank == rank
 
     def _pop(self, below: float = math.inf) -> E | None:
         """The least worth of the bulk; what is in use or pinned is out of the order until it is let go."""

@@ -57,6 +57,8 @@ class Loaded:
     origin: Origin
     seconds: float
     """Of reading and opening, without waiting for a turn."""
+    again_seconds: float
+    """What the next load would take: no fetch where it has been kept on disk."""
 
 
 class ArtifactLoader:
@@ -134,7 +136,8 @@ class ArtifactLoader:
             except FileNotFoundError:  # another predictor shares the folder and made room
                 return None
             self._keep_prepared(source, digest, model)
-        return Loaded(model, digest, "", "disk", time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        return Loaded(model, digest, "", "disk", seconds, seconds)
 
     def _from_store(
         self, source: Source, store: ModelRepository, opening: threading.Semaphore, spare_disk: bool
@@ -151,9 +154,11 @@ class ArtifactLoader:
             with opening:
                 begun = time.perf_counter()
                 model = self._open(source, staged)
-            if self._disk.keep(source.tenant, staged, evict=not spare_disk):
-                self._keep_prepared(source, staged.sha256, model)
-            return Loaded(model, staged.sha256, tag, "miss", fetched + time.perf_counter() - begun)
+            opened = time.perf_counter() - begun
+            kept = self._disk.keep(source.tenant, staged, evict=not spare_disk)
+            self._keep_prepared(source, staged.sha256, model)
+            seconds = fetched + opened
+            return Loaded(model, staged.sha256, tag, "miss", seconds, opened if kept else seconds)
         finally:
             staged.discard()
 

@@ -26,6 +26,7 @@ class Entry:
         "cost",
         "key",
         "load_seconds",
+        "loaded_seconds",
         "model",
         "pinned_by",
         "rank",
@@ -42,6 +43,9 @@ class Entry:
         self.key = key
         self.model = model
         self.load_seconds = load_seconds
+        """That the next load would take."""
+        self.loaded_seconds = load_seconds
+        """That the last one took, with the fetch."""
         self.table = table_reader(model.inputs, model.columns)
         self.size_bytes = model.size_bytes
         self.users = 0

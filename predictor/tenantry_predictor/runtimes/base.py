@@ -37,9 +37,6 @@ class LoadedModel(ABC):
     """What computes: `onnx`, `sklearn`. Answered to whoever asks for the load."""
     blocks: ClassVar[bool] = False
     """`predict` may wait for something, so it is never called from the event loop's thread."""
-    brief: ClassVar[bool] = False
-    """A row takes microseconds, the first one too."""
-
     inputs: tuple[Tensor, ...]
     """True names, datatypes and shapes; -1 is a free dimension, the first one the rows. None: any table."""
     outputs: tuple[Tensor, ...]
@@ -54,6 +51,11 @@ class LoadedModel(ABC):
     """What opening it made of the artifact, to be opened faster the next time; whoever keeps it takes it."""
     wasteful: bool = False
     """`prepare` makes it smaller."""
+
+    @property
+    def brief(self) -> bool:
+        """A row takes microseconds, the first one too."""
+        return False
 
     @abstractmethod
     def predict(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str]) -> dict[str, AnyArray]:

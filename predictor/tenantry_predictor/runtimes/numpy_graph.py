@@ -19,6 +19,9 @@ from tenantry_core.wire import Tensor
 MOST_WEIGHTS_BYTES = 64 * 1024
 """Of all weights. Above, a session is not much larger than what it holds, and faster."""
 MOST_NODES = 64
+MOST_WIDTH, MOST_GROWTH = 2_048, 16
+"""Values a row, of all steps together: so many, and so many for each value of the inputs. A body of a few
+bytes a row must not become gigabytes, nor hold up others."""
 
 _OPSETS = {"": range(9, 27), "ai.onnx.ml": range(1, 6)}
 """Versions in which the operators mean what they are read as here."""
@@ -77,6 +80,8 @@ class Steps(NamedTuple):
     steps: tuple[Step, ...]
     results: tuple[int, ...]
     """Where the outputs are, among the inputs and the steps' results."""
+    width: int
+    """Values a row, of all steps together."""
 
 
 class GraphReader:
@@ -88,6 +93,7 @@ class GraphReader:
         self._steps: list[Step] = []
         self._weights: list[AnyArray] = []
         self._bytes = 0
+        self._width = 0
         self.inputs = tuple(self._input(at, value) for at, value in enumerate(graph.input))
 
     def is_constant(self, name: str) -> bool:
@@ -129,6 +135,7 @@ class GraphReader:
     ) -> Value:
         places = tuple(operand.at if isinstance(operand, Value) else operand for operand in operands)
         self._steps.append(Step(function, places))
+        self._width += width or 1
         return Value(len(self.inputs) + len(self._steps) - 1, dtype, width)
 
     def name(self, name: str, value: Value) -> None:
@@ -142,12 +149,14 @@ class GraphReader:
         outputs = [self._output(value) for value in graph.output]
         if not self.inputs or not outputs:
             raise NotKnown
+        if self._width > MOST_WIDTH + MOST_GROWTH * sum(tensor.shape[1] for tensor in self.inputs):
+            raise NotKnown
         tensors, results = zip(*outputs, strict=True)
         dtype = self._weights[0].dtype if self._weights else np.dtype(np.float32)
         rows = [array.reshape(1, -1) for array in self._weights]
         weights = np.concatenate([np.empty((1, 0), dtype), *rows], axis=1)
         shapes = tuple(array.shape for array in self._weights)
-        return Steps(self.inputs, tensors, shapes, dtype, tuple(self._steps), results), weights
+        return Steps(self.inputs, tensors, shapes, dtype, tuple(self._steps), results, self._width), weights
 
     def _input(self, at: int, info: onnx.ValueInfoProto) -> Tensor:
         datatype, shape = _declared(info)

@@ -77,7 +77,11 @@ def _linear_classifier(reader: GraphReader, node: Node) -> None:
     known = {"coefficients": float, "intercepts": float, "multi_class": 0, "post_transform": b"NONE"}
     given = attributes(node, {**known, "classlabels_ints": int, "classlabels_strings": bytes})
     labels = given["classlabels_ints"] or given["classlabels_strings"]
-    if len(labels) < 2 or len(node.output) != 2 or given["post_transform"] not in _TRANSFORMS:
+    if (
+        not 2 <= len(labels) <= _MOST_CATEGORIES
+        or len(node.output) != 2
+        or given["post_transform"] not in _TRANSFORMS
+    ):
         raise NotKnown
     scores = _affine(reader, _rows(reader, node), given, len(labels))
     places = reader.step(largest, scores, dtype=INTEGER, width=None)
@@ -102,7 +106,7 @@ def _one_hot_encoder(reader: GraphReader, node: Node) -> None:
     rows = reader.value(inputs(node, 1)[0])
     if rows.width != 1 or rows.dtype != dtype or given["zeros"] != 1:
         raise NotKnown
-    if not 0 < len(categories) <= _MOST_CATEGORIES:
+    if not 0 < len(categories) <= _MOST_CATEGORIES or len(set(categories)) < len(categories):
         raise NotKnown
     encoded = reader.step(OneHot(categories, dtype), rows, dtype=FLOAT, width=len(categories))
     name(reader, node, encoded._replace(folded=True))
@@ -119,8 +123,9 @@ def _pick(reader: GraphReader, node: Node) -> None:
 
 
 def _label(reader: GraphReader, node: Node, labels: AnyArray, places: Value) -> None:
-    if labels.ndim != 1 or not 0 < places.classes <= len(labels):
+    if labels.ndim != 1 or not 0 < places.classes <= min(len(labels), _MOST_CATEGORIES):
         raise NotKnown
+    labels = labels[: places.classes]
     names, dtype = (
         _constants(labels.tolist()) if labels.dtype.kind in "OU" else (labels.tolist(), labels.dtype)
     )

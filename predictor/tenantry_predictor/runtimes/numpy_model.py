@@ -16,6 +16,7 @@ from tenantry_core.problems import Problem
 from tenantry_predictor.runtimes import onnx_metadata
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel
 from tenantry_predictor.runtimes.limits import check_size, no_memory
+from tenantry_predictor.runtimes.numpy_functions import constants_bytes
 from tenantry_predictor.runtimes.numpy_graph import (
     MOST_WEIGHTS_BYTES,
     GraphReader,
@@ -31,6 +32,8 @@ MOST_FILE_BYTES = 2 * MOST_WEIGHTS_BYTES
 _MODEL_BYTES = 1_600
 """Of a model without weights and sample: its objects and what the memory and disk tiers keep of it."""
 _PROGRAM_BYTES, _STEP_BYTES, _TENSOR_BYTES = 2_000, 600, 300
+_BRIEF_WIDTH = 256
+"""Values a row, of all steps: a thousand rows of these take a millisecond."""
 
 
 class _Quiet(threading.local):
@@ -56,7 +59,7 @@ class Program:
         self._widths = [(tensor.name, tensor.shape[1]) for tensor in steps.inputs]
         ends = np.cumsum([math.prod(shape) for shape in steps.weights]).tolist()
         self._parts = [
-            (np.s_[:, start:end], shape if shape[0] != 1 else None)
+            (np.s_[:, start:end], None if len(shape) == 2 and shape[0] == 1 else shape)
             for start, end, shape in zip([0, *ends], ends, steps.weights, strict=False)
         ]
         first = len(ends) + len(steps.inputs)
@@ -77,7 +80,10 @@ class Program:
             + _STEP_BYTES * len(steps.steps)
             + _TENSOR_BYTES * (len(steps.inputs) + len(steps.outputs))
             + sum(100 + 4 * len(name) for name in columns)
+            + sum(4 * len(tensor.name) for tensor in (*steps.inputs, *steps.outputs))
+            + sum(constants_bytes(step.function) for step in steps.steps)
         )
+        self.brief = steps.width <= _BRIEF_WIDTH
 
     def run(
         self, weights: AnyArray, tensors: Mapping[str, AnyArray], outputs: Sequence[str]
@@ -106,7 +112,10 @@ class NumpyModel(LoadedModel):
     __slots__ = ("_program", "_weights", "columns", "inputs", "outputs", "sample", "size_bytes")
 
     engine = "onnx"
-    brief = True
+
+    @property
+    def brief(self) -> bool:
+        return self._program.brief
 
     def __init__(self, program: Program, weights: AnyArray, sample: bytes | None, size_bytes: int) -> None:
         self._program = program
@@ -120,6 +129,8 @@ class NumpyModel(LoadedModel):
             results = _quiet.run(self._program.run, self._weights, tensors, outputs)
         except MemoryError as error:
             raise no_memory() from error
+        except ValueError as error:
+            raise Problem(422, f"The model refused the input: {error}.", reason="InputRefused") from error
         check_size(results.values())
         return results
 

@@ -19,7 +19,7 @@ from tenantry_predictor.runtimes import numpy_model, onnx_metadata
 from tenantry_predictor.runtimes.base import AnyArray, LoadedModel, LoadError
 from tenantry_predictor.runtimes.limits import check_size, no_memory
 from tenantry_predictor.runtimes.memory import METER, return_freed_memory
-from tenantry_predictor.runtimes.onnx_checks import checked
+from tenantry_predictor.runtimes.onnx_checks import ORT_MARK, checked
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -101,7 +101,7 @@ class OnnxModel(LoadedModel):
         with METER.measure(len(content)):
             smaller = _ort_format(content)
         with METER.measure(len(smaller) // _ORT_SHARE) as size:
-            session = _session(smaller)
+            session = _session(smaller, "ORT")
         self._session = session  # a prediction under way has the other one until it ends
         METER.freed(self.size_bytes)
         self.size_bytes, self.wasteful = size(), False
@@ -120,11 +120,11 @@ def load_bytes(data: bytes) -> LoadedModel:
 
 def load_prepared(content: bytes) -> LoadedModel:
     """Open what a model of ours was `prepared` as: never a file from elsewhere. Raises LoadError."""
-    if content[4:8] != b"ORTM":
+    if content[4:8] != ORT_MARK:
         return load_bytes(content)
     _start_engine()
     with METER.measure(len(content) // _ORT_SHARE) as size:
-        model = _open(content)
+        model = _open(content, "ORT")
     model.size_bytes = size()
     return model
 
@@ -151,9 +151,9 @@ def _measured(file_bytes: int, read: Callable[[], bytes]) -> OnnxModel:
     return model
 
 
-def _open(data: bytes) -> OnnxModel:
+def _open(data: bytes, model_format: str = "ONNX") -> OnnxModel:
     try:
-        return OnnxModel(_session(data))
+        return OnnxModel(_session(data, model_format))
     except UnicodeDecodeError as error:
         raise onnx_metadata.not_utf8() from error
 
@@ -173,13 +173,13 @@ def _ort_format(graph: bytes) -> bytes:
     """ONNX Runtime's own format, which it can only write into a file: one in memory."""
     descriptor = os.memfd_create("tenantry-ort", os.MFD_CLOEXEC)
     try:
-        _session(graph, f"/proc/self/fd/{descriptor}")
+        _session(graph, write_to=f"/proc/self/fd/{descriptor}")
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
 
 
-def _session(data: bytes, write_to: str = "") -> Any:
+def _session(data: bytes, model_format: str = "ONNX", write_to: str = "") -> Any:
     """A session; optimised, in ONNX Runtime's format, it is also written to a file. Raises LoadError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -191,6 +191,7 @@ def _session(data: bytes, write_to: str = "") -> Any:
     options.add_session_config_entry(
         "optimization.constant_folding_max_output_size_in_bytes", str(_FOLDED_BYTES)
     )
+    options.add_session_config_entry("session.load_model_format", model_format)
     if write_to:
         options.optimized_model_filepath = write_to
         options.add_session_config_entry("session.save_model_format", "ORT")

@@ -21,6 +21,8 @@ MAX_NODES = 20_000
 """Of all graphs together, with functions written out: seconds to open."""
 MAX_TREE_DEPTH = 1_000
 """Splits. A tenth of what a thread's usual stack takes."""
+ORT_MARK = b"ORTM"
+"""Of ONNX Runtime's own format, after four bytes. By this alone it tells it, and then it checks little."""
 
 _PIECE = 10_000
 
@@ -30,6 +32,8 @@ _NONE: _Ints = np.empty(0, np.int64)
 
 def checked(data: bytes) -> onnx.ModelProto:
     """The file, parsed. Raises LoadError."""
+    if data[4:8] == ORT_MARK:  # it may be ONNX as well, and then another graph would be run than is read here
+        raise LoadError("LoadFailed", "The file is in ONNX Runtime's own format; publish it as ONNX.")
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError as error:

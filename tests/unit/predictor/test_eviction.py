@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -107,6 +108,25 @@ def test_bursts_of_cold_models_find_them_warm() -> None:
     requests = [int(user) for group in users for _ in range(5) for user in group]
     traffic.hits(requests[: len(requests) // 2])
     assert traffic.hits(requests[len(requests) // 2 :]) > 0.7
+
+
+def test_rollouts_leave_nothing_behind() -> None:
+    """Of each new version the old one goes."""
+    traffic = Traffic(budget=1000)
+
+    def grown_by(versions: range) -> int:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in versions:
+            traffic.load(number)
+            traffic.tier.condemn(key(number - 1), "model")
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        grown_by(range(1, 500))
+        assert grown_by(range(500, 5000)) < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_model_that_comes_back_is_known_again() -> None:

@@ -175,6 +175,52 @@ def test_an_answer_that_is_too_large_is_refused() -> None:
     assert caught.value.status == 422
 
 
+def _chain(*nodes: onnx.NodeProto, width: int | None = None, **weights: Any) -> bytes:
+    """From x, [rows, 2], to y: [rows] or [rows, width]."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 2])
+    shape: list[str | int] = ["rows"] if width is None else ["rows", width]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+    initial = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
+    return serialised(helper.make_graph(list(nodes), "chain", [x], [y], initial))
+
+
+def test_one_value_a_row_stays_one_value_a_row() -> None:
+    data = _chain(
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Exp", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "k"], ["y"]),
+        w=np.array([1, 2], np.float32),
+        k=np.array(3, np.float32),
+    )
+    asked = {"x": np.zeros((3, 2), np.float32)}
+    model = onnx_files.load_bytes(data)
+    assert model.size_bytes < SMALL
+    assert_alike(model.predict(asked, ["y"])["y"], session(data).run(["y"], asked)[0])
+
+
+def test_what_grows_far_beyond_its_rows_is_a_session() -> None:
+    steps = [helper.make_node("Sigmoid", [f"v{n}"], [f"v{n + 1}"]) for n in range(30)]
+    data = _chain(
+        helper.make_node("MatMul", ["x", "w"], ["v0"]),
+        *steps,
+        helper.make_node("MatMul", ["v30", "u"], ["y"]),
+        width=1,
+        w=np.ones((2, 400), np.float32),
+        u=np.ones((400, 1), np.float32),
+    )
+    assert onnx_files.load_bytes(data).size_bytes > SMALL
+
+
+def test_inputs_of_different_rows_are_refused_in_words() -> None:
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1]) for name in "ab"]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 2])
+    node = helper.make_node("Concat", ["a", "b"], ["y"], axis=1)
+    model = onnx_files.load_bytes(serialised(helper.make_graph([node], "two", inputs, [output])))
+    with pytest.raises(Problem) as caught:
+        model.predict({"a": np.ones((2, 1), np.float32), "b": np.ones((3, 1), np.float32)}, ["y"])
+    assert (caught.value.status, caught.value.reason) == (422, "InputRefused")
+
+
 def test_models_of_a_kind_share_all_but_their_weights() -> None:
     first, *others = (onnx_files.load_bytes(graphs.linear([i, 77], columns=("kind", "of"))) for i in range(5))
     assert all(other.size_bytes < 2_000 < first.size_bytes for other in others)

@@ -134,6 +134,15 @@ def test_each_tenant_has_its_own(tmp_path: Path) -> None:
 def test_nobody_publishes_a_file_of_that_form() -> None:
     model = onnx.load_bytes(trees())
     content = model.prepare(trees())
-    with pytest.raises(LoadError, match="not ONNX"):
+    with pytest.raises(LoadError, match="own format"):
         onnx.load_bytes(content)
     onnx.load_prepared(content).close()
+
+
+def test_a_graph_of_that_form_is_not_hidden_in_an_onnx_file() -> None:
+    """ONNX Runtime looks at four bytes; a field that ONNX does not know may hold anything."""
+    field = b"\x08\x08\xc2\x3e\x04ORTM"  # the version of the format, and the unknown field 1000
+    hidden = field[1:] + trees()
+    assert hidden[4:8] == b"ORTM"
+    with pytest.raises(LoadError, match="own format"):
+        onnx.load_bytes(hidden)
