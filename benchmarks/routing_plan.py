@@ -19,7 +19,7 @@ from tenantry_core.resources import Artifact, TenantModelSpec
 from tenantry_core.slices import Entry, Reference, Target
 from tenantry_core.snapshot import AddressBook, SlotAddress
 from tenantry_operator.planning.balance import Loads
-from tenantry_operator.planning.placement import BOUND, place
+from tenantry_operator.planning.placement import BOUND, JOINED_BELOW, place
 from tenantry_operator.planning.replicas import replicas_by_load, total_loads, wanted_replicas
 from tenantry_router.choose import OVERLOAD, choose
 from tenantry_router.fleet import Fleet
@@ -69,9 +69,10 @@ def plan(placed: Placement, rates: Mapping[str, float], slots: Sequence[str]) ->
     for name, on in after.items():
         loads.put(name, on, rates.get(name, 0.0))
     held = Counter(slot for on in after.values() for slot in on)
-    capacity = math.ceil(BOUND * held.total() / len(slots))
-    room = {slot: capacity - held[slot] for slot in slots}
-    return after | loads.moves(room, lambda _: True, lambda name: placed.get(name, ()))
+    mean = held.total() / len(slots)
+    room = {slot: math.ceil(BOUND * mean) - held[slot] for slot in slots}
+    spare = {slot: held[slot] - math.ceil(JOINED_BELOW * mean) for slot in slots}
+    return after | loads.moves(room, spare, lambda _: True, lambda name: placed.get(name, ()))
 
 
 def measured(shares: Floats, slots: int, random: np.random.Generator) -> dict[str, float]:

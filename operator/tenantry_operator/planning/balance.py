@@ -48,18 +48,22 @@ class Loads:
             self._slots[slot] = self._slots.get(slot, 0.0) + each
 
     def moves(
-        self, room: Mapping[str, int], may_move: Callable[[str], bool], current: Current
+        self,
+        room: Mapping[str, int],
+        spare: Mapping[str, int],
+        may_move: Callable[[str], bool],
+        current: Current,
     ) -> dict[str, Places]:
         """New slots of the models to move; mostly none. After these moves there are no more.
 
-        `room` is how many more models each slot of the pool may hold, `current` where a model is already:
-        to take it off another slot costs nothing.
+        `room` is how many more models each slot of the pool may hold and `spare` how many it may give away,
+        `current` where a model is already: to take it off another slot costs nothing.
         """
         loads = {slot: self._slots.get(slot, 0.0) for slot in sorted(room)}
         if not _overloaded(loads):
             return {}
         heavy = _heavy_models(self._models, _mean(loads) * LIGHT, may_move)
-        board = _Board(loads, dict(room), heavy, current)
+        board = _Board(loads, dict(room), dict(spare), heavy, current)
         relieved = [True]
         while any(relieved):
             relieved = [board.relieve(slot) for slot in _overloaded(loads)]
@@ -89,11 +93,13 @@ class _Board:
         self,
         loads: dict[str, float],
         room: dict[str, int],
+        spare: dict[str, int],
         models: dict[str, tuple[Places, float]],
         current: Current,
     ) -> None:
         self._loads = loads
         self._room = room
+        self._spare = spare
         self._mean = _mean(loads)
         self._models = models
         self._current = current
@@ -102,16 +108,22 @@ class _Board:
         self.moved: dict[str, Places] = {}
 
     def relieve(self, source: str) -> bool:
-        """Take models off an overloaded slot, until it is settled or nothing fits. Whether any went."""
+        """Take models off an overloaded slot, until it is settled, has none to spare or nothing fits.
+
+        Whether any went.
+        """
         held = self._held.get(source)
         if held is None:
             held = self._held[source] = self._leavers(source)
         relieved = False
-        while self._loads[source] > SETTLED * self._mean and (move := self._find(source, held)):
+        while self._may_give(source) and (move := self._find(source, held)):
             self._move(move[0], source, move[1])
             held.remove(move[0])
             relieved = True
         return relieved
+
+    def _may_give(self, source: str) -> bool:
+        return self._spare[source] > 0 and self._loads[source] > SETTLED * self._mean
 
     def _leavers(self, source: str) -> list[str]:
         """First those that are not there yet, of these the heaviest."""
@@ -139,5 +151,6 @@ class _Board:
         self.moved[key] = moved
         self._loads[source] -= each
         self._loads[slot] += each
-        self._room[source] += 1
-        self._room[slot] -= 1
+        for at, gained in (source, -1), (slot, 1):
+            self._room[at] -= gained
+            self._spare[at] += gained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 
 import msgspec
@@ -13,8 +13,9 @@ from tenantry_core.artifacts import USER_PLACEHOLDER
 from tenantry_core.resources import TenantModel
 from tenantry_core.slices import Entry
 from tenantry_operator.planning.balance import Loads
-from tenantry_operator.planning.placement import BOUND, place, place_some
+from tenantry_operator.planning.placement import BOUND, JOINED_BELOW, place, place_some
 from tenantry_operator.planning.replicas import replicas_by_load, total_loads, wanted_replicas
+from tenantry_operator.planning.world import CheckFailure, CheckResult
 
 Placement = Mapping[str, tuple[str, ...]]
 Members = Mapping[str, tuple[str, ...]]
@@ -28,6 +29,13 @@ class Candidate(msgspec.Struct, frozen=True):
     pool: str
     failed: bool
     """The wanted version does not serve."""
+    stuck: bool
+    """A slot has failed to load what it serves: to move it by load would only break it."""
+
+    @property
+    def may_move(self) -> bool:
+        """By load, that is: off a slot that goes on serving it."""
+        return not (self.failed or self.stuck)
 
     @property
     def is_everywhere(self) -> bool:
@@ -39,6 +47,15 @@ def has_failed(model: TenantModel) -> bool:
     """Does its status say that the wanted version does not serve?"""
     ready = model.status.condition("Ready")
     return ready is not None and ready.status == "False"
+
+
+def is_stuck(model: TenantModel, results: Iterable[CheckResult]) -> bool:
+    """Has a slot failed to load what the model's spec names?"""
+    wanted = model.spec.artifact.uri
+    return any(
+        isinstance(result.outcome, CheckFailure) and result.check.reference.uri == wanted
+        for result in results
+    )
 
 
 class Desired:
@@ -148,13 +165,18 @@ class Desired:
         return moved
 
     def _balance(self, pool: str, before: Placement) -> dict[str, tuple[str, ...]]:
-        """Move what overloaded slots have too much of; gives what moves, and where to."""
+        """Move what overloaded slots have too much of; gives what moves, and where to.
+
+        No slot is left with so few models that `place` would take it for one that has joined.
+        """
         names, counts = self._members.get(pool, ()), self._counts.setdefault(pool, {})
         held = self._held.setdefault(pool, Counter())
-        capacity = math.ceil(BOUND * held.total() / max(1, len(names)))
+        mean = held.total() / max(1, len(names))
+        most, fewest = math.ceil(BOUND * mean), math.ceil(JOINED_BELOW * mean)
         moves = self._loads[pool].moves(
-            {name: capacity - held[name] for name in names},
-            lambda key: key in counts and not self._candidates[key].failed,
+            {name: most - held[name] for name in names},
+            {name: held[name] - fewest for name in names},
+            lambda key: key in counts and self._candidates[key].may_move,
             lambda key: self._current(key, before),
         )
         for key, places in moves.items():

@@ -18,7 +18,7 @@ from tenantry_operator.planning.claim_book import ClaimBook
 from tenantry_operator.planning.claims import GRANTED
 from tenantry_operator.planning.deciding import Decision, decide_model, serving_pool
 from tenantry_operator.planning.demand import Demand
-from tenantry_operator.planning.desired import Candidate, Desired, has_failed
+from tenantry_operator.planning.desired import Candidate, Desired, has_failed, is_stuck
 from tenantry_operator.planning.first import First, Given, first_entries, is_first
 from tenantry_operator.planning.fleet import Fleet
 from tenantry_operator.planning.plan import Plan
@@ -27,7 +27,7 @@ from tenantry_operator.planning.pools import pool_statuses
 from tenantry_operator.planning.requests import Requests
 from tenantry_operator.planning.untold import Untold
 from tenantry_operator.planning.warming import heat_of, warm_instances
-from tenantry_operator.planning.world import World
+from tenantry_operator.planning.world import CheckResult, World
 from tenantry_operator.planning.written import Written
 
 
@@ -114,7 +114,7 @@ class Planner:
         """Gives the models that are given other slots."""
         resumed = world.placement is self._given or world.placement == self._given
         moved = self._desired.update(
-            {key: self._candidate(key) for key in keys},
+            {key: self._candidate(key, world.results) for key in keys},
             self._fleet.members,
             world.load,
             world.placement,
@@ -124,7 +124,7 @@ class Planner:
             self._given = dict(self._desired.slots)
         return moved
 
-    def _candidate(self, key: str) -> Candidate | None:
+    def _candidate(self, key: str, results: Mapping[str, tuple[CheckResult, ...]]) -> Candidate | None:
         model = self._changes.models.get(key)
         if model is None:
             return None
@@ -132,7 +132,8 @@ class Planner:
         if not claim.listed:
             return None
         entry = self._own_entry(key) if claim.refusal is not None else None
-        return Candidate(model, serving_pool(model, claim, entry), has_failed(model))
+        known = results.get(model.metadata.uid, ())
+        return Candidate(model, serving_pool(model, claim, entry), has_failed(model), is_stuck(model, known))
 
     def _is_placed_by_entry(self, key: str) -> bool:
         """Does its place depend on what is written? Elsewhere on what was wanted of it."""

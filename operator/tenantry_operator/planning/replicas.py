@@ -31,9 +31,10 @@ def replicas_by_load(rate: float, total: float, slots: int) -> int:
     """Slots for a model with so many requests per second out of the `total` of a pool of so many slots.
 
     No more than one for each HOT of them: what is hot a little more or less gets about the same, so that
-    noise around a threshold does not make it swing.
+    noise around a threshold does not make it swing. None below half of HOT: what its spec asks for is enough
+    then, although it was hot before.
     """
-    if not rate:
+    if rate < HOT / 2:
         return 0
     return min(math.ceil(SPREAD * rate / total * slots), math.ceil(rate / HOT))
 

@@ -18,6 +18,10 @@ class Measurements:
     """Unix time in seconds, by slot, of the first of the reports that show no request since."""
 
 
+SHORTEST_WINDOW = 5.0
+"""Seconds that rates are counted over at least, but for the first of a slot. Slots are polled every second
+while one leaves: over so short a time chance alone makes rates differ enough to move models."""
+
 NOTHING_MEASURED = Measurements()
 
 
@@ -26,6 +30,8 @@ class Meter:
 
     def __init__(self) -> None:
         self._reports: dict[str, tuple[float, SlotReport]] = {}
+        self._counted: dict[str, tuple[float, SlotReport]] = {}
+        """The later of the two reports that a slot's rates were counted from; its first while it has none."""
         self._rates: dict[str, dict[str, float]] = {}
         self._idle_since: dict[str, float] = {}
 
@@ -33,19 +39,27 @@ class Meter:
         before = self._reports.get(slot)
         self._reports[slot] = (now, report)
         if before is None:
+            self._counted[slot] = (now, report)
             return
+        self._count(slot, report, now)
         then, old = before
-        counted = {m.model: m.requests for m in old.models}
-        gained = {m.model: m.requests - counted.get(m.model, 0) for m in report.models}
-        seconds = max(now - then, 1e-3)
-        self._rates[slot] = {model: max(count, 0) / seconds for model, count in gained.items()}
         if report.in_flight or report.busy_seconds != old.busy_seconds:
             self._idle_since.pop(slot, None)
         else:
             self._idle_since.setdefault(slot, then)
 
+    def _count(self, slot: str, report: SlotReport, now: float) -> None:
+        then, old = self._counted[slot]
+        if slot in self._rates and now - then < SHORTEST_WINDOW:
+            return
+        self._counted[slot] = (now, report)
+        counted = {m.model: m.requests for m in old.models}
+        gained = {m.model: m.requests - counted.get(m.model, 0) for m in report.models}
+        seconds = max(now - then, 1e-3)
+        self._rates[slot] = {model: max(count, 0) / seconds for model, count in gained.items()}
+
     def forget_all_but(self, slots: set[str]) -> None:
-        for kept in (self._reports, self._rates, self._idle_since):
+        for kept in (self._reports, self._counted, self._rates, self._idle_since):
             for gone in kept.keys() - slots:
                 del kept[gone]
 

@@ -75,6 +75,8 @@ class Reconciler:
             self._write_status, state.dirty.set, self._status_rate
         )
         self._planner = Planner(PORTION)
+        self._planning = asyncio.Lock()
+        """Held while a plan is made: what the last one told changes meanwhile, see `Plan`."""
         self._world = state.world()
         self._decided = Plan()
         self._releases: dict[str, list[Release]] = {}
@@ -130,9 +132,10 @@ class Reconciler:
             measured=self._poller.measured,
             placement=self._decided.placement,
         )
-        with metrics.PLAN_SECONDS.time():
-            decided = await asyncio.to_thread(self._planner.plan, world)
-        self._world, self._decided = world, decided
+        async with self._planning:
+            with metrics.PLAN_SECONDS.time():
+                decided = await asyncio.to_thread(self._planner.plan, world)
+            self._world, self._decided = world, decided
         try:
             with metrics.APPLY_SECONDS.time():
                 await self._apply(world, decided)
@@ -218,16 +221,21 @@ class Reconciler:
         return RATE if self._slices.is_idle and not self._decided.undecided else BESIDE_SLICES
 
     async def _write_status(self, name: str | PoolName) -> None:
-        """As the latest plan wants it."""
+        """As the latest plan wants it, and nothing about what is not written as that plan wants."""
         if isinstance(name, PoolName):
             pool = self._world.pools.get(name.name)
             pool_status = self._decided.pool_statuses.get(name.name)
             if pool is not None and pool_status is not None:
                 await self._write_pool_status(pool, pool_status)
             return
-        model, status = self._world.models.get(name), self._decided.statuses.get(name)
+        # A plan that is being made fills the views of the last: what they tell may not even be written yet.
+        async with self._planning:
+            if name in self._decided.unwritten:
+                return  # told by the first plan that finds it written
+            model, status = self._world.models.get(name), self._decided.statuses.get(name)
+            news = self._decided.events.get(name, ())
         if model is not None and status is not None:
-            await self._write_model_status(model, status, self._decided.events.get(name, ()))
+            await self._write_model_status(model, status, news)
 
     async def _write_model_status(
         self, model: TenantModel, status: TenantModelStatus, news: Sequence[Event]

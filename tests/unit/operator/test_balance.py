@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenantry_operator.planning.balance import LOAD_BOUND, Loads
-from tenantry_operator.planning.placement import BOUND, place
+from tenantry_operator.planning.placement import BOUND, JOINED_BELOW, place
 from tenantry_operator.planning.replicas import HOT, replicas_by_load
 
 Placed = dict[str, tuple[str, ...]]
@@ -30,11 +30,19 @@ def room(placed: Placed, slots: list[str]) -> dict[str, int]:
     return {slot: capacity - held[slot] for slot in slots}
 
 
+def spare(placed: Placed, slots: list[str]) -> dict[str, int]:
+    held = Counter(slot for on in placed.values() for slot in on)
+    fewest = math.ceil(JOINED_BELOW * held.total() / len(slots))
+    return {slot: held[slot] - fewest for slot in slots}
+
+
 def moves(placed: Placed, rates: Rates, slots: list[str], current: Mapping[str, tuple[str, ...]]) -> Placed:
     loads = Loads()
     for model, on in placed.items():
         loads.put(model, on, rates.get(model, 0.0))
-    return loads.moves(room(placed, slots), lambda model: True, lambda model: current.get(model, ()))
+    return loads.moves(
+        room(placed, slots), spare(placed, slots), lambda model: True, lambda model: current.get(model, ())
+    )
 
 
 def loads_of(placed: Placed, rates: Rates, slots: list[str]) -> dict[str, float]:
@@ -73,6 +81,7 @@ def test_moves_bring_load_down_and_keep_the_bound_on_models(
     after = placed | moved
     assert {model: len(set(on)) for model, on in after.items()} == {m: len(on) for m, on in placed.items()}
     assert all(left >= min(0, room(placed, slots)[slot]) for slot, left in room(after, slots).items())
+    assert all(left >= min(0, spare(placed, slots)[slot]) for slot, left in spare(after, slots).items())
     before_load, after_load = loads_of(placed, rates, slots), loads_of(after, rates, slots)
     mean = sum(before_load.values()) / len(slots)
     for slot in slots:
@@ -82,6 +91,16 @@ def test_moves_bring_load_down_and_keep_the_bound_on_models(
                 placed
             )
     assert moves(after, rates, slots, after) == {}, "once moved, nothing moves again"
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(4, 12), st.floats(1000.0, 10_000.0))
+def test_what_has_moved_by_load_is_not_drawn_back(count: int, rate: float) -> None:
+    slots, rates = slot_names(count), {f"ns.m{n}": 50.0 for n in range(25 * count)} | {"ns.m0": rate}
+    placed = place(dict.fromkeys(rates, 1), {}, slots)
+    after = placed | moves(placed, rates, slots, placed)
+    assert after != placed
+    assert place(dict.fromkeys(rates, 1), after, slots) == after
 
 
 @settings(deadline=None, max_examples=10)

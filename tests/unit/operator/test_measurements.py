@@ -25,6 +25,15 @@ def test_rates_are_the_difference_of_two_reports() -> None:
     assert meter.measurements().load == {"ns.a": 50.0, "ns.b": 5.0}
 
 
+def test_rates_stand_while_a_slot_is_polled_too_often_to_count_anew() -> None:
+    meter = Meter()
+    for second, requests in enumerate([0, 10, 40, 50, 70, 80, 110, 500]):
+        meter.record("s0", report("s0", a=requests), now=float(second))
+        if second:
+            expected = 10.0 if second < 6 else 20.0
+            assert meter.measurements().load == {"ns.a": expected}, f"after {second} seconds"
+
+
 def test_rates_add_up_over_slots() -> None:
     meter = Meter()
     for slot in ("s0", "s1"):
@@ -86,6 +95,7 @@ def test_a_model_wants_slots_for_its_share_of_the_load() -> None:
         "one for each hundred requests per second are plenty"
     )
     assert replicas_by_load(90.0, 90.0, 10) == 1
+    assert replicas_by_load(49.0, 90.0, 10) == 0, "what its spec asks for is enough"
     assert replicas_by_load(0.0, 0.0, 10) == 0
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 
+import pytest
 from prometheus_client import generate_latest
 
 from tenantry_core.problems import Problem
-from tenantry_core.resources import TenantModel
+from tenantry_core.resources import TenantModel, TenantModelStatus
+from tenantry_operator.planning.plan import Plan
+from tenantry_operator.planning.planner import Planner
+from tenantry_operator.planning.world import World
+from tenantry_operator.reconciling import reconciler
 from tenantry_operator.reconciling.actuator import ActuatorUnavailable, WriteConflict
 from tenantry_operator.reconciling.state import ObservedState
+from tenantry_operator.reconciling.trailing import AT_A_TIME
 from unit.operator.running import TOKEN, Call, Running, operator, plans_made, run, until
 
 
@@ -85,6 +92,54 @@ async def test_slices_do_not_wait_for_statuses() -> None:
         running.apply("late", sha256="ab" * 32)
         await until(lambda: running.journal.routed("ns.late"))
         assert running.journal.count("status") < before + 50
+
+
+@run
+async def test_what_a_plan_tells_waits_until_that_plan_is_written() -> None:
+    one, two = "s3://models/one.onnx", "s3://models/two.onnx"
+    held, go_on, tell = threading.Event(), threading.Event(), asyncio.Event()
+    make_plan = Planner.plan
+
+    def hold(planner: Planner, world: World) -> Plan:
+        decided = make_plan(planner, world)
+        if any(two in str(entries) for entries in decided.slices.values()):
+            held.set()
+            go_on.wait(60.0)
+        return decided
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Planner, "plan", hold)
+        patch.setattr(reconciler, "BESIDE_SLICES", 1e6)
+        async with operator() as running:
+            key = running.apply("acme", one)
+            await until(lambda: running.journal.ready(key) == ("True", "Probed"))
+            write_status = running.journal.write_status
+
+            async def wait_and_write(model: TenantModel, status: TenantModelStatus) -> None:
+                waiting.add(model.key)
+                await tell.wait()
+                await write_status(model, status)
+
+            waiting: set[str] = set()
+            patch.setattr(running.journal, "write_status", wait_and_write)
+            others = {running.apply(f"m{n}", sha256=f"{n:064x}") for n in range(AT_A_TIME)}
+            await until(lambda: waiting == others)
+            running.apply("acme", two)
+            try:
+                await until(held.is_set)
+                tell.set()
+                await until(lambda: others <= running.journal.statuses.keys())
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                assert _active(running, key) == one, "routers do not have the other yet"
+            finally:
+                go_on.set()
+            await until(lambda: _active(running, key) == two)
+
+
+def _active(running: Running, key: str) -> str:
+    active = running.journal.statuses[key].active
+    return active.uri if active else ""
 
 
 @run

@@ -177,6 +177,35 @@ def test_a_hot_model_is_spread_and_gathered_again(sim: Simulation) -> None:
     assert len(placement(sim)["ns.m5"]) == 1
 
 
+def test_a_lower_minimum_takes_effect_while_requests_come(sim: Simulation) -> None:
+    sim.load = {"ns.m5": 0.5}
+    for replicas in (2, 1):
+        sim.apply("m5", "s3://models/5.onnx", sha256=digest("content 5"), replicas=replicas)
+        sim.settle()
+        assert len(placement(sim)["ns.m5"]) == replicas
+
+
+def test_a_model_that_cannot_be_loaded_elsewhere_is_moved_by_load_but_once() -> None:
+    sim = Simulation(2)
+    for name in "abcdefgh":
+        sim.store[f"s3://models/{name}.onnx"] = name
+        sim.apply(name, f"s3://models/{name}.onnx", max_replicas=1)
+    sim.settle()
+    here = [name for name in "abcdefgh" if sim.routed(name)[1] == ("default-0",)]
+    there = [name for name in "abcdefgh" if sim.routed(name)[1] == ("default-1",)]
+    stuck, hot, *_ = here
+    sim.store[f"s3://models/{stuck}.onnx"] = "other bytes"
+    sim.load = {f"ns.{hot}": 300.0, f"ns.{stuck}": 60.0, f"ns.{there[0]}": 150.0}
+    sim.events.clear()
+    for _ in range(24):
+        sim.step()
+        sim.pass_time(10.0)
+    assert sim.events == ["DigestMismatch"], "it was tried"
+    sim.settle()
+    assert sim.ready(stuck)[0] == "True"
+    assert sim.routed(stuck)[1] == ("default-0",)
+
+
 def test_its_owner_may_limit_how_far_a_model_spreads(sim: Simulation) -> None:
     sim.apply("m5", "s3://models/5.onnx", sha256=digest("content 5"), max_replicas=2)
     sim.load = {"ns.m5": 4000.0}
