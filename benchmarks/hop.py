@@ -17,11 +17,12 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
 from processes import free_port, require, running
+from proxies import haproxy, nginx, one_process, router
 from tenantry_core.http.client import Pool, UpstreamError, UpstreamResponse
 from tenantry_core.http.encoding import problem_response
 from tenantry_core.http.messages import Handler, Reply, Request, Response
@@ -47,38 +48,6 @@ _BACKEND_SERVER = """server {{
     listen 127.0.0.1:{port} backlog=4096;
     location / {{ default_type application/json; add_header Tenantry-Cache hit; return 200 '{answer}'; }}
   }}"""
-_PROXY = """
-daemon off; master_process off; pid {folder}/proxy.pid; error_log stderr error;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/temp;
-  upstream slots {{ hash $uri consistent; {servers} keepalive 64; keepalive_requests 1000000000; }}
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{ proxy_pass http://slots; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-  }}
-}}
-"""
-_HAPROXY = """
-global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  http-reuse always
-frontend proxy
-  bind 127.0.0.1:{port}
-  default_backend slots
-backend slots
-  balance uri
-  hash-type consistent
-  hash-balance-factor 125
-  {servers}
-"""
 _PAUSE = 4
 """Milliseconds on average between an answer and the connection's next request, at half load."""
 
@@ -186,45 +155,21 @@ def start(folder: Path, stack: contextlib.ExitStack) -> list[Server]:
     backend = stack.enter_context(running(["nginx", "-c", str(folder / "backend.conf")], slots[0], core=-1))
     write_snapshot(folder / "snapshot", slots)
     return [Server(DIRECT, slots[0], (backend.pid,))] + [
-        stack.enter_context(proxy(name, command, port))
-        for name, command, port in (
-            nginx(folder, slots, free_port()),
-            haproxy(folder, slots, free_port()),
-            router(folder, free_port()),
-            bare(slots, free_port()),
+        stack.enter_context(proxy)
+        for proxy in (
+            nginx(folder, slots),
+            haproxy(folder, slots),
+            router(folder / "snapshot"),
+            bare(slots),
         )
     ]
 
 
-def nginx(folder: Path, slots: list[int], port: int) -> tuple[str, list[str], int]:
-    servers = " ".join(f"server 127.0.0.1:{slot};" for slot in slots)
-    config = folder / "proxy.conf"
-    config.write_text(_PROXY.format(folder=folder, servers=servers, port=port))
-    return "nginx", ["nginx", "-c", str(config)], port
-
-
-def haproxy(folder: Path, slots: list[int], port: int) -> tuple[str, list[str], int]:
-    servers = "\n  ".join(f"server slot{number} 127.0.0.1:{slot}" for number, slot in enumerate(slots))
-    config = folder / "haproxy.cfg"
-    config.write_text(_HAPROXY.format(servers=servers, port=port))
-    return "haproxy", ["haproxy", "-db", "-f", str(config)], port
-
-
-def router(folder: Path, port: int) -> tuple[str, list[str], int]:
-    command = [sys.executable, "-m", "tenantry_router", "--snapshot", str(folder / "snapshot")]
-    return "tenantry", [*command, "--port", str(port), "--log-level", "warning"], port
-
-
-def bare(slots: list[int], port: int) -> tuple[str, list[str], int]:
+def bare(slots: list[int]) -> AbstractContextManager[Server]:
     """The router's HTTP core alone: no table, deadline, retry, headers or metrics."""
-    return "core alone", [sys.executable, __file__, "--bare", str(port), *map(str, slots)], port
-
-
-@contextlib.contextmanager
-def proxy(name: str, command: list[str], port: int) -> Iterator[Server]:
-    """One process on the first core; the client and the backend have the last."""
-    with running(command, port, core=0) as process:
-        yield Server(name, port, (process.pid,))
+    port = free_port()
+    command = [sys.executable, __file__, "--bare", str(port), *map(str, slots)]
+    return one_process("core alone", command, port)
 
 
 def write_snapshot(path: Path, ports: list[int]) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-import routing_proxies as proxies
 from processes import require
+from proxies import haproxy, nginx
 from routing_plan import (
     MODELS,
     USERS,
@@ -37,6 +37,8 @@ from routing_plan import (
     slot_names,
     worst,
 )
+from routing_proxies import Slots, send, tenantry
+from wrk import Server
 
 ALPHAS = (0.8, 1.0, 1.2)
 FLEETS = (10, 100)
@@ -71,7 +73,7 @@ def main() -> None:
             f"({each['slots']} slots)",
         )
     movement = {"tenantry": keys_moved()} | {
-        name: ring_moved(proxy) for name, proxy in (("nginx", proxies.nginx), ("haproxy", proxies.haproxy))
+        name: ring_moved(proxy) for name, proxy in (("nginx", nginx), ("haproxy", haproxy))
     }
     print("\nkeys moved / least possible, 10 slots")
     for name, figures in movement.items():
@@ -166,29 +168,29 @@ def sent(count: int, requests: int) -> dict[str, Any]:
     """The same requests through each proxy."""
     slots, shares, trace, random = _case(MAIN, count, requests)
     placed = settled(shares, slots, random)[-1]
-    real = proxies.Slots(slots)
+    real = Slots(slots)
     found = {"simulated": simulate(placed, slots, trace, None).worst}
     with tempfile.TemporaryDirectory() as name, real.running(1000 * count / CAPACITY):
         folder = Path(name)
         for proxy, started in (
-            ("nginx", proxies.nginx(folder, real.ports)),
-            ("haproxy", proxies.haproxy(folder, real.ports)),
-            ("tenantry", proxies.tenantry(folder, real, placed)),
+            ("nginx", nginx(folder, real.ports)),
+            ("haproxy", haproxy(folder, real.ports)),
+            ("tenantry", tenantry(folder, real, placed)),
         ):
-            with started as port:
-                counts = proxies.send(folder, port, real, trace, connections=2 * count)
+            with started as server:
+                counts = send(folder, server.port, real, trace, connections=2 * count)
             found[proxy] = worst(counts, count)
     return {"slots": count, "spread": found}
 
 
-def ring_moved(proxy: Callable[[Path, Sequence[int]], AbstractContextManager[int]]) -> dict[str, float]:
+def ring_moved(proxy: Callable[[Path, Sequence[int]], AbstractContextManager[Server]]) -> dict[str, float]:
     """The same of a proxy's hash: each path is sent once, and the slot that it comes to is noted."""
-    slots = proxies.Slots(slot_names(11))
+    slots = Slots(slot_names(11))
     with tempfile.TemporaryDirectory() as name, slots.running(0):
         maps = []
         for count in (10, 9, 11):
-            with proxy(Path(name), slots.ports[:count]) as port:
-                proxies.send(Path(name), port, slots, range(MODELS), connections=1)
+            with proxy(Path(name), slots.ports[:count]) as server:
+                send(Path(name), server.port, slots, range(MODELS), connections=1)
                 maps.append(slots.keys())
     ten, lost, joined = maps
     own = sum(slot == slots.names[9] for slot in ten.values())

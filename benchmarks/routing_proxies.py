@@ -1,4 +1,4 @@
-"""The same requests through real proxies: nginx, HAProxy and Tenantry's router, before slots that count."""
+"""The same requests through each proxy, before slots that count."""
 
 from __future__ import annotations
 
@@ -11,43 +11,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from processes import free_port, pinned, running
+from proxies import router
 from routing_plan import POOL, Placement, entry, model_key
 from tenantry_core.slices import SliceContent
 from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
+from wrk import Server
 
-_NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/temp;
-  upstream slots {{ hash $uri consistent; {servers} keepalive 256; }}
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{ proxy_pass http://slots; proxy_http_version 1.1; proxy_set_header Connection ""; }}
-  }}
-}}
-"""
-_HAPROXY = """
-global
-  maxconn 8192
-  nbthread 1
-defaults
-  mode http
-  timeout client 60s
-  timeout server 60s
-  timeout connect 5s
-frontend all
-  bind 127.0.0.1:{port}
-  default_backend slots
-backend slots
-  balance uri
-  hash-type consistent
-  hash-balance-factor 125
-  {servers}
-"""
 _SCRIPT = """
 wrk.headers["Content-Type"] = "application/json"
 local requests, trace, turn, answered = {{}}, {{}}, 0, 0
@@ -111,42 +84,16 @@ def _free_ports(count: int) -> list[int]:
     return sorted(ports)
 
 
-# The proxies: each gives the port that it listens on
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, ports: Sequence[int]) -> Iterator[int]:
-    """Ketama's hash ring over the path, kept-alive connections to the slots."""
-    port, config = free_port(), folder / "nginx.conf"
-    servers = " ".join(f"server 127.0.0.1:{slot};" for slot in ports)
-    config.write_text(_NGINX.format(folder=folder, servers=servers, port=port))
-    with running(["nginx", "-c", str(config)], port, core=0):
-        yield port
-
-
-@contextlib.contextmanager
-def haproxy(folder: Path, ports: Sequence[int]) -> Iterator[int]:
-    """A hash ring over the path with bounded loads."""
-    port, config = free_port(), folder / "haproxy.cfg"
-    servers = "\n  ".join(f"server slot{slot} 127.0.0.1:{slot} id {slot}" for slot in ports)
-    config.write_text(_HAPROXY.format(servers=servers, port=port))
-    with running(["haproxy", "-q", "-db", "-f", str(config)], port, core=0):
-        yield port
-
-
-@contextlib.contextmanager
-def tenantry(folder: Path, slots: Slots, placed: Placement) -> Iterator[int]:
+def tenantry(folder: Path, slots: Slots, placed: Placement) -> AbstractContextManager[Server]:
     """The router, from a folder with this placement in it."""
-    snapshot, port = SnapshotFolder(folder / "snapshot"), free_port()
+    snapshot = SnapshotFolder(folder / "snapshot")
     entries = tuple(entry(number, placed[model_key(number)]) for number in range(len(placed)))
     snapshot.write_slice("placement-0-0", SliceContent(entries))
     pairs = zip(slots.names, slots.ports, strict=True)
     snapshot.write_addresses(
         AddressBook(tuple(SlotAddress(name, POOL, "127.0.0.1", {"http": at}) for name, at in pairs))
     )
-    command = [sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path), "--port", str(port)]
-    with running([*command, "--log-level", "warning"], port, core=0):
-        yield port
+    return router(snapshot.path)
 
 
 def send(folder: Path, port: int, slots: Slots, trace: Sequence[int], connections: int) -> dict[str, int]:
