@@ -17,7 +17,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,19 @@ def main() -> None:
                     left_out[name] = contender
                 else:
                     figures += _measure(contender, kind, models, counts)
+            if (
+                arguments.out is not None
+            ):  # at once: one that fails takes only what would have followed with it
+                _write(figures, left_out, arguments.out)
     print(_table(figures))
     for name, why in left_out.items():
         print(f"{name}: left out: {why}")
-    if arguments.out is not None:
-        lines = [asdict(one) | {"models_per_gigabyte": round(one.per_gigabyte)} for one in figures]
-        document = {"summary": _summary(figures), "figures": lines, "left_out": left_out}
-        arguments.out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _write(figures: Sequence[Figure], left_out: Mapping[str, str], out: Path) -> None:
+    lines = [asdict(one) | {"models_per_gigabyte": round(one.per_gigabyte)} for one in figures]
+    document = {"summary": _summary(figures), "figures": lines, "left_out": left_out}
+    out.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _arguments() -> argparse.Namespace:
