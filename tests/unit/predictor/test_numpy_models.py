@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -33,6 +31,7 @@ from tenantry_predictor.runtimes import onnx as onnx_files
 from tenantry_predictor.runtimes.base import LoadedModel
 from tenantry_predictor.runtimes.columns import columns_of
 from tenantry_predictor.runtimes.conversion import convert
+from unit.predictor.growth import growth
 
 SMALL = 15_000
 """Bytes. A session takes more."""
@@ -232,21 +231,13 @@ def test_models_of_a_kind_share_all_but_their_weights() -> None:
 
 
 def test_sizes_add_up_to_what_the_process_grows_by() -> None:
-    grown, measured = map(int, subprocess.check_output([sys.executable, "-c", GROWTH], text=True).split())
-    assert 0.6 * measured < grown < 1.4 * measured
+    grown, known = growth(LOADS, first=300, last=3300)
+    assert 0.6 * known < grown < 1.4 * known
 
 
-GROWTH = f"""
-import sys
-sys.path[:0] = {sys.path!r}
-from artifacts import graphs
+LOADS = """
 from tenantry_predictor.repositories.base import Key
 from tenantry_predictor.repositories.memory import MemoryTier
-from tenantry_predictor.runtimes import onnx
-
-def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
 
 tier = MemoryTier(1 << 30, lambda model: None)
 
@@ -256,12 +247,8 @@ def load(number):
     entry.requests["models.%d" % number] = 1
     tier.release(entry)
 
-for number in range(300):
-    load(number)
-before, used = resident_bytes(), tier.used_bytes
-for number in range(300, 3300):
-    load(number)
-print(resident_bytes() - before, tier.used_bytes - used)
+def used_bytes():
+    return tier.used_bytes
 """
 
 # Chains of layers, with what their results can be off by

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +10,7 @@ from artifacts import graphs
 from tenantry_core.problems import Problem
 from tenantry_predictor.runtimes import onnx
 from tenantry_predictor.runtimes.base import LoadError
+from unit.predictor.growth import growth
 
 
 def classifier(*, zipmap: bool) -> bytes:
@@ -94,24 +92,16 @@ def test_size_is_what_the_heap_grows_by(padding: int) -> None:
 
 
 def test_sizes_add_up_to_what_the_process_grows_by() -> None:
-    # In a process of its own: this one may have room left from what earlier tests gave back.
-    grown, measured = map(int, subprocess.check_output([sys.executable, "-c", GROWTH], text=True).split())
-    assert 0.6 * measured < grown < 1.4 * measured
+    grown, known = growth(LOADS, first=20, last=120)
+    assert 0.6 * known < grown < 1.4 * known
 
 
-GROWTH = f"""
-import sys
-sys.path[:0] = {sys.path!r}
-from artifacts import graphs
-from tenantry_predictor.runtimes import onnx
+LOADS = """
+data, kept = graphs.linear(padding=1 << 18), []
 
-def resident_bytes():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+def load(number):
+    kept.append(onnx.load_bytes(data))
 
-data = graphs.linear(padding=1 << 18)
-kept = [onnx.load_bytes(data) for _ in range(20)]
-before = resident_bytes()
-kept += [onnx.load_bytes(data) for _ in range(100)]
-print(resident_bytes() - before, sum(model.size_bytes for model in kept[20:]))
+def used_bytes():
+    return sum(model.size_bytes for model in kept)
 """
