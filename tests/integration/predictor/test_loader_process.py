@@ -33,8 +33,10 @@ def _read(path: Path) -> str:
 
 
 def wait_for_one(predictor: PredictorProcess) -> int:
-    wait_for(lambda: len(fork_servers(predictor)) == 1, 10.0, "one process opens files")
-    return fork_servers(predictor)[0]
+    [server] = wait_for(
+        lambda: found if len(found := fork_servers(predictor)) == 1 else None, 60.0, "one process opens files"
+    )
+    return server
 
 
 @pytest.mark.parametrize(("formats", "started"), [(["onnx", "xgboost"], 1), (["onnx"], 0), ([], 0)])
@@ -43,7 +45,7 @@ def test_a_pool_that_names_such_formats_has_it_before_the_first_load(
 ) -> None:
     flags = [part for name in formats for part in ("--trust-format", name)]
     with PredictorProcess(tmp_path, "--prefix", f"file://{tmp_path}/", *flags) as predictor:
-        wait_for(lambda: len(fork_servers(predictor)) == started, 10.0, f"{started} such processes")
+        wait_for(lambda: len(fork_servers(predictor)) == started, 60.0, f"{started} such processes")
 
 
 def test_it_has_the_priority_of_the_predictor_though_a_thread_of_less_starts_it(tmp_path: Path) -> None:

@@ -270,8 +270,8 @@ def test_a_client_that_goes_away_takes_its_work_with_it(service: Service) -> Non
     with socket.create_connection(("127.0.0.1", service.router.port)) as connection:
         connection.sendall(post("/predict/shop", b'{"wait": 30}'))
         arrived, dropped = before.get("arrived", 0) + 1, before.get("dropped", 0) + 1
-        wait_until(lambda: service.counts("default-0").get("arrived") == arrived, 20.0, "the slot works")
-    wait_until(lambda: service.counts("default-0").get("dropped") == dropped, 20.0, "the slot stops working")
+        wait_until(lambda: service.counts("default-0").get("arrived") == arrived, 60.0, "the slot works")
+    wait_until(lambda: service.counts("default-0").get("dropped") == dropped, 60.0, "the slot stops working")
 
 
 def test_errors_of_a_predictor_reach_the_client_as_they_are(client: httpx.Client) -> None:
