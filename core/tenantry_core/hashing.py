@@ -14,6 +14,8 @@ import numpy.typing as npt
 import xxhash
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
+_BLOCK = 1 << 15
+"""Scores worked out at a time: so many stay in a core's cache."""
 
 U64Array = npt.NDArray[np.uint64]
 
@@ -44,8 +46,21 @@ def rank(key: int, slots: Iterable[str]) -> list[str]:
 def scores(keys: Sequence[int] | U64Array, slots: Sequence[str]) -> U64Array:
     """Scores of every key for every slot, as uint64 of shape (keys, slots)."""
     names = np.array([hash_name(slot) for slot in slots], dtype=np.uint64)
-    value = np.asarray(keys, dtype=np.uint64)[:, None] ^ names[None, :]
-    value = value + np.uint64(0x9E37_79B9_7F4A_7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return value ^ (value >> np.uint64(31))
+    hashes = np.asarray(keys, dtype=np.uint64)
+    values: U64Array = np.empty((len(hashes), len(names)), dtype=np.uint64)
+    rows = max(1, _BLOCK // max(1, len(names)))
+    for start in range(0, len(hashes), rows):
+        block = values[start : start + rows]
+        np.bitwise_xor(hashes[start : start + rows, None], names, out=block)
+        _finalise(block)
+    return values
+
+
+def _finalise(values: U64Array) -> None:
+    """SplitMix64's output function, in place."""
+    shifted = np.empty_like(values)
+    values += np.uint64(0x9E37_79B9_7F4A_7C15)
+    for shift, factor in ((30, 0xBF58_476D_1CE4_E5B9), (27, 0x94D0_49BB_1331_11EB)):
+        values ^= np.right_shift(values, np.uint64(shift), out=shifted)
+        values *= np.uint64(factor)
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)

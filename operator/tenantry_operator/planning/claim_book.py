@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenantry_core.resources import PredictorPool, TenantModel
 from tenantry_operator.planning.changes import Change
@@ -42,7 +42,7 @@ class ClaimBook:
                     self._tenants[tenant][key] = new
                 else:
                     self._tenants[tenant] = {key: new}
-        other = {key for tenant in tenants for key in self._judge(tenant, pools, labels)}
+        other = self._judge(tenants, pools, labels)
         refused = {key for m in affected if (claim := self.claims.get(key := m.key)) and claim.refusal}
         return other | refused
 
@@ -66,15 +66,18 @@ class ClaimBook:
             or (names and self.claims[model.key].refusal is not None)  # it may serve on another pool
         ]
 
-    def _judge(self, tenant: str, pools: Mapping[str, PredictorPool], labels: Labels) -> list[str]:
-        models = self._tenants[tenant]
-        if not models:
-            del self._tenants[tenant]
-            return []
-        claims = judge_claims(models, pools, labels)
+    def _judge(self, tenants: Iterable[str], pools: Mapping[str, PredictorPool], labels: Labels) -> set[str]:
+        """Judges all models of these tenants; gives those with another claim."""
+        other = set()
         known = self.claims
-        other = [key for key, claim in claims.items() if known.get(key) != claim]
-        known |= claims
+        for tenant in tenants:
+            models = self._tenants[tenant]
+            if not models:
+                del self._tenants[tenant]
+            for key, claim in judge_claims(models, pools, labels).items():
+                if known.get(key) != claim:
+                    other.add(key)
+                known[key] = claim
         return other
 
 

@@ -112,7 +112,11 @@ class Desired:
         stale = {key for key in self._unsettled | changed.keys() if key in self._candidates}
         if load is not self._load or (load is not None and shifted & load.keys()):
             self._measure(load)
-            stale |= {k for k in self._candidates if self._known_count(k) != self._count(k, members, before)}
+            stale |= {
+                key
+                for key in self._candidates
+                if self._known_count(key) != self._count(key, members, self._current(key, before))
+            }
             busy = set(self._loads)
         whole = not resumed or members != self._members
         self._members = members
@@ -138,17 +142,17 @@ class Desired:
         for key in rest.keys() & keys:
             self._take_out(key)
         names = self._members.get(pool, ())
-        counts = {key: self._count(key, self._members, before) for key in keys}
+        current = {key: self._current(key, before) for key in keys}
+        counts = {key: self._count(key, self._members, now) for key, now in current.items()}
         slots = {key: names for key, count in counts.items() if count is None}
         some = {key: count for key, count in counts.items() if count is not None}
         held = self._held.setdefault(pool, Counter())
-        placed = None
-        if rest:
-            placed = place_some(some, {key: self._current(key, before) for key in some}, names, held)
+        placed = place_some(some, current, names, held) if rest else None
         if placed is None:
             some |= rest
             held.clear()
-            placed = place(some, {key: self._current(key, before) for key in some}, names)
+            current |= {key: self._current(key, before) for key in rest}
+            placed = place(some, current, names)
         rest |= some
         held.update(chain.from_iterable(placed.values()))
         slots |= placed
@@ -202,8 +206,8 @@ class Desired:
     def _known_count(self, key: str) -> int | None:
         return self._counts.get(self._candidates[key].pool, {}).get(key)
 
-    def _count(self, key: str, members: Members, before: Placement) -> int | None:
-        """Slots for a model; None for all of the pool."""
+    def _count(self, key: str, members: Members, current: Collection[str]) -> int | None:
+        """How many slots a model gets that is on these now; None for all of the pool."""
         candidate = self._candidates[key]
         if candidate.is_everywhere:
             return None
@@ -211,7 +215,7 @@ class Desired:
         by_load = None
         if self._load is not None:
             by_load = replicas_by_load(self._rate(key), self._totals.get(candidate.pool, 0.0), size)
-        return wanted_replicas(candidate.model.spec, len(self._current(key, before)), by_load, size)
+        return wanted_replicas(candidate.model.spec, len(current), by_load, size)
 
     def _current(self, key: str, before: Placement) -> tuple[str, ...]:
         """Where a model is placed already: as the last plan wanted it, else as it is written.

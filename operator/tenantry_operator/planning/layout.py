@@ -52,8 +52,9 @@ class Layout:
                 sizes.append(-size)
             else:
                 self._entries[key] = entry
-                place = self._places[key] = index, _size(entry)
-                sizes.append(place[1] - size)
+                encoded = len(_ENCODER.encode(entry))
+                self._places[key] = index, encoded
+                sizes.append(encoded - size)
         np.add.at(self._bytes, list(indices.values()), sizes)
         return indices
 
@@ -79,11 +80,6 @@ class Layout:
                 del self._groups[number]
                 self._wanted.pop(name, None)
         return filled
-
-
-def _size(entry: Entry) -> int:
-    """Bytes of JSON, whatever the revision is."""
-    return len(_ENCODER.encode(entry))
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -133,7 +133,8 @@ class Planner:
             return None
         entry = self._own_entry(key) if claim.refusal is not None else None
         known = results.get(model.metadata.uid, ())
-        return Candidate(model, serving_pool(model, claim, entry), has_failed(model), is_stuck(model, known))
+        stuck = bool(known) and is_stuck(model, known)
+        return Candidate(model, serving_pool(model, claim, entry), has_failed(model), stuck)
 
     def _is_placed_by_entry(self, key: str) -> bool:
         """Does its place depend on what is written? Elsewhere on what was wanted of it."""

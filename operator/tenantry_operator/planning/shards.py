@@ -52,18 +52,18 @@ class Shards(Mapping[str, T]):
             self._own[number] = True
         return self._shards[number]
 
-    def differing(self, other: Shards[T]) -> list[str]:
-        """Keys whose values are other objects in the other one, and those that only one of them has."""
-        pairs = zip(self._shards, other._shards, strict=True)
-        return [key for old, new in pairs if old is not new for key in differing(old, new)]
-
 
 def differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     """Keys whose values are other objects than before, those that are gone too."""
+    if isinstance(old, Shards) and isinstance(new, Shards):
+        pairs = zip(old._shards, new._shards, strict=True)
+        return [key for before, after in pairs for key in _differing(before, after)]
+    return _differing(old, new)
+
+
+def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     if old is new:
         return []
-    if isinstance(old, Shards) and isinstance(new, Shards):
-        return old.differing(new)
     found = list(compress(new, map(is_not, new.values(), map(old.get, new))))
     added = sum(key not in old for key in found)
     if len(old) + added > len(new):
