@@ -211,10 +211,11 @@ class Reconciler:
     def _tell(self, decided: Plan) -> None:
         """Statuses of what is written as planned, and with each the events that it makes news of.
 
-        Once it is written they are old.
+        Once it is written they are old. While slices wait, few statuses are written between two plans.
         """
         due = itertools.filterfalse(decided.unwritten.__contains__, decided.statuses)
-        some = itertools.islice(due, PORTION if decided.undecided else None)
+        settled = self._slices.is_idle and not decided.undecided
+        some = itertools.islice(due, None if settled else PORTION)
         self._trailing.replace_statuses(itertools.chain(map(PoolName, decided.pool_statuses), some))
 
     def _status_rate(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import httpx
+import aiohttp
 import msgspec
 
 from tenantry_core.slices import Wire
@@ -17,6 +17,8 @@ LOAD_TIMEOUT = 120.0
 """Seconds: a large artifact from a slow store; the answer to anything else is short."""
 CALL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 2.0
+KEPT_OPEN = 5.0
+"""Seconds for which an idle connection is kept: far fewer than a predictor keeps it."""
 STORAGE_UNAVAILABLE = "StorageUnavailable"
 VERDICTS = frozenset(
     {
@@ -44,19 +46,19 @@ class _Answer(Wire, frozen=True):
 class SlotClient:
     """Calls instances by their address. No method raises: what cannot be done is part of the answer.
 
-    `token` is read for every call, so that it can rotate; empty sends none.
+    `token` is read for every call, so that it can rotate; empty sends none. The client is made within a
+    running event loop, and belongs to it.
     """
 
     def __init__(self, token: Callable[[], str] = str) -> None:
         self._token = token
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(CALL_TIMEOUT, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
-            trust_env=False,
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_OPEN),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def load(self, instance: Instance, check: Check) -> LoadReport | CheckFailure:
         request = LoadRequest(check.reference, check.tenant, check.pinned, check.verify, check.probe_user)
@@ -97,24 +99,25 @@ class SlotClient:
         headers = {"content-type": "application/json"}
         if token := self._token():
             headers[TOKEN.decode()] = token
+        request = self._http.request(
+            method,
+            f"http://{host}:{instance.port}{path}",
+            data=b"" if body is None else msgspec.json.encode(body),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=timeout),
+            allow_redirects=False,
+        )
         try:
-            response = await self._http.request(
-                method,
-                f"http://{host}:{instance.port}{path}",
-                content=b"" if body is None else msgspec.json.encode(body),
-                headers=headers,
-                timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
-            )
-        except httpx.HTTPError as error:
+            async with request as response:
+                content = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return _unreachable(instance, str(error) or type(error).__name__)
-        if response.is_success:
-            return response.content
-        return _failure(instance, response)
+        return content if 200 <= response.status < 300 else _failure(instance, response.status, content)
 
 
-def _failure(instance: Instance, response: httpx.Response) -> CheckFailure:
+def _failure(instance: Instance, status: int, content: bytes) -> CheckFailure:
     try:
-        answer = msgspec.json.decode(response.content, type=_Answer)
+        answer = msgspec.json.decode(content, type=_Answer)
     except msgspec.DecodeError:
         answer = _Answer()
     # Statuses join it with more, as parts of one sentence.
@@ -123,7 +126,7 @@ def _failure(instance: Instance, response: httpx.Response) -> CheckFailure:
         return CheckFailure(answer.reason, error, transient=False)
     if answer.reason == STORAGE_UNAVAILABLE:
         return CheckFailure(answer.reason, error, transient=True)
-    return _unreachable(instance, error or f"answered HTTP {response.status_code}")
+    return _unreachable(instance, error or f"answered HTTP {status}")
 
 
 def _unreachable(instance: Instance, why: str) -> CheckFailure:
