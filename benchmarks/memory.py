@@ -37,7 +37,7 @@ Counts = dict[str, tuple[int, ...]]
 
 THEIRS: Counts = {"linear": (900,), "boosting": (200,), "forest": (60,)}
 COUNTS: dict[str, Counts] = {
-    "tenantry": {"linear": (2000, 20_000), "boosting": (500,), "forest": (150,)},
+    "tenantry": {"linear": (2000, 10_000), "boosting": (500,), "forest": (150,)},
     # It reads all settings again for each model that it loads.
     "mlserver": THEIRS | {"linear": (150,), "boosting": (100,)},
 }
