@@ -27,13 +27,13 @@ LIMITS = {
     "hop": 330,
     "warm": 900,
     "memory": 600,
-    "eviction": 360,
+    "eviction": 240,
     "eviction_live": 240,
-    "cold_start": 300,
+    "cold_start": 240,
     "routing": 240,
-    "planner": 240,
+    "planner": 180,
 }
-"""Seconds that each may take, about half more than it does; they run in this order."""
+"""Seconds that each may take, half as many again as it does and more; they run in this order."""
 _GRACE = 30
 """Seconds to end in."""
 
