@@ -13,6 +13,7 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_METADATA_OF_ONE = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 
 _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 
@@ -71,11 +72,11 @@ class Api:
 
     async def create(self, path: str, manifest: Mapping[str, Any]) -> int:
         """Gives the resourceVersion that was written."""
-        return _version(await self.send("POST", path, manifest))
+        return _version(await self.send("POST", path, manifest, accept=_METADATA_OF_ONE))
 
     async def replace(self, path: str, manifest: Mapping[str, Any]) -> int:
         """With a resourceVersion in it: only over that version. Gives the one that was written."""
-        return _version(await self.send("PUT", path, manifest))
+        return _version(await self.send("PUT", path, manifest, accept=_METADATA_OF_ONE))
 
     async def merge(self, path: str, patch: Mapping[str, Any]) -> Any:
         """JSON merge patch (RFC 7396): null removes."""
