@@ -120,9 +120,10 @@ def _is_deep(node: Any) -> bool:
     if "tree_roots" in ints:
         leafs = [_array(ints.get(f"nodes_{side}leafs", ())) for side in ("true", "false")]
         return _goes_deep([_inner(_array(to), leaf == 0) for to, leaf in zip(sides, leafs, strict=True)])
-    trees, ids = _array(ints.get("nodes_treeids", ())), _array(ints.get("nodes_nodeids", ()))
-    if len(trees) != len(ids) or _largest(trees) <= 2 * MAX_TREE_DEPTH:
+    trees, nodes = _array(ints.get("nodes_treeids", ())), ints.get("nodes_nodeids", ())
+    if len(trees) != len(nodes) or _largest(trees) <= 2 * MAX_TREE_DEPTH:
         return False  # what does not fit together the runtime refuses
+    ids = _array(nodes)
     find = _by_order(trees, ids) or _by_id(trees, ids)
     children = [_array(to)[: len(ids)] for to in sides]
     places = [find(side) for side in children]
@@ -135,6 +136,9 @@ def _is_deep(node: Any) -> bool:
 
 
 def _largest(trees: _Ints) -> int:
+    """Nodes of the largest tree. Numbers as converters write them are counted without sorting."""
+    if trees.min(initial=0) >= 0 and trees.max(initial=0) < len(trees):
+        return int(np.bincount(trees).max(initial=0))
     return int(np.unique(trees, return_counts=True)[1].max(initial=0))
 
 
