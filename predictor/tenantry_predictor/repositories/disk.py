@@ -79,27 +79,26 @@ class DiskTier:
         path = self._new_path() if self.budget_bytes else None
         return Staged(path, self._limit, self._drop_oldest)
 
-    def keep(self, tenant: str, staged: Staged, *, evict: bool = True) -> bool:
-        """Move a complete fetch into the tier; False when there is no room (with `evict=False`: free room).
+    def keep(self, tenant: str, staged: Staged, *, evict: bool = True) -> None:
+        """Move a complete fetch into the tier if there is room (with `evict=False`: free room).
 
         Nothing is synced: what a power cut leaves half written does not pass `read`.
         """
         key = (tenant, staged.sha256)
         file = self._reserve(key, staged.size, evict=evict) if staged.on_disk else None
         if file is None:
-            return False
+            return
         target = self._path(key)
         try:
             target.parent.mkdir(exist_ok=True)
             os.replace(staged.path, target)
         except OSError:
             self._forget(key)
-            return False
+            return
         file.whole = True
-        return True
 
     def holds(self, tenant: str, sha256: str) -> bool:
-        """Whether `read` may find it: without a lock, for the event loop."""
+        """Whether `read` may find it: without a lock, as the event loop asks, too."""
         return (tenant, sha256) in self._files
 
     @contextmanager

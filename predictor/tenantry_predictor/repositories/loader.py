@@ -155,7 +155,8 @@ class ArtifactLoader:
                 begun = time.perf_counter()
                 model = self._open(source, staged)
             opened = time.perf_counter() - begun
-            kept = self._disk.keep(source.tenant, staged, evict=not spare_disk)
+            self._disk.keep(source.tenant, staged, evict=not spare_disk)
+            kept = self._disk.holds(source.tenant, staged.sha256)
             self._keep_prepared(source, staged.sha256, model)
             seconds = fetched + opened
             return Loaded(model, staged.sha256, tag, "miss", seconds, opened if kept else seconds)

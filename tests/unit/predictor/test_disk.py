@@ -108,7 +108,8 @@ def test_staged_bytes_can_be_opened_without_a_disk(tmp_path: Path) -> None:
     staged = tier.stage()
     staged.write(b"weights")
     assert subprocess.check_output(["cat", staged.path]) == b"weights"
-    assert not tier.keep("acme", staged)
+    tier.keep("acme", staged)
+    assert not tier.holds("acme", staged.sha256)
     staged.discard()
     assert files(tmp_path) == []
 
@@ -189,7 +190,8 @@ def keep(data):
     staged = tier.stage()
     for start in range(0, len(data), 65536):
         staged.write(data[start:start + 65536])
-    kept = tier.keep("acme", staged)
+    tier.keep("acme", staged)
+    kept = tier.holds("acme", staged.sha256)
     assert staged.path.read_bytes() == data if not kept else True
     print(kept, staged.on_disk, flush=True)
     staged.discard()
