@@ -60,20 +60,27 @@ class Predictions:
             fields = field.of(request)
             tenant, segment = fields.get(wire.TENANT), request.path[len(_PREDICT) :]
             line = b"POST /predict?%b HTTP/1.1\r\n" % request.query if request.query else _PREDICT_LINE
+            lines = field.carried(fields, request.body)
             destination = self._router.destinations.of_user(tenant, segment, request.received)
-            if destination is not None:
-                self._forward(request, reply, fields, destination, line)
-                return
-            timeout = field.timeout(fields) or self._router.settings.default_timeout
-            self._waiting.add(
-                reply,
-                lambda: self._router.destinations.look_up(tenant, segment),
-                request.received + timeout,
-                lambda found: self._forward(request, reply, fields, found, line),
-            )
+            if destination is None:
+                self._look_up(request, reply, fields, segment, line, lines)
+            else:
+                self.forward(request, reply, fields, destination, line, lines)
         except Problem as problem:
             metrics.count_refusal(problem)
             raise
+
+    def _look_up(
+        self, request: Request, reply: Reply, fields: Fields, segment: bytes, line: bytes, lines: bytes
+    ) -> None:
+        """Forward it once the repository has been asked for the user."""
+        timeout = field.timeout(fields) or self._router.settings.default_timeout
+        self._waiting.add(
+            reply,
+            lambda: self._router.destinations.look_up(fields.get(wire.TENANT), segment),
+            request.received + timeout,
+            lambda found: self.forward(request, reply, fields, found, line, lines),
+        )
 
     def infer(self, request: Request, reply: Reply) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`: the model is named."""
@@ -83,7 +90,8 @@ class Predictions:
             fields = field.of(request)
             name, version = decode_segment(match[1]), _version(match)
             destination = self._router.named(fields, name, version, lambda: _user_of_body(request, fields))
-            self._forward(request, reply, fields, destination, destination.target.infer_line)
+            lines = field.carried(fields, request.body)
+            self.forward(request, reply, fields, destination, destination.target.infer_line, lines)
         except Problem as problem:
             metrics.count_refusal(problem)
             raise
@@ -104,16 +112,27 @@ class Predictions:
         destination = self._router.destinations.of_model(model, who.user, version)
         destination.at_once = set()  # it is no prediction: it may wait for a load, and others behind it
         renaming = Renaming(reply, self._router.names.shown(model, who))
-        self._forward(request, renaming, fields, destination, destination.target.metadata_line)
-
-    def _forward(
-        self, request: Request, reply: Reply, fields: Fields, destination: Destination, line: bytes
-    ) -> None:
-        router = self._router
         lines = field.carried(fields, request.body)
+        self.forward(request, renaming, fields, destination, destination.target.metadata_line, lines)
+
+    def forward(
+        self,
+        request: Request,
+        reply: Reply,
+        fields: Fields,
+        destination: Destination,
+        line: bytes,
+        lines: bytes,
+    ) -> None:
+        """Send it to a slot, by a request line and field lines, for as long as caller or model allow.
+
+        Raises Problem as `Forward.start` does, and 400 for a timeout that is none.
+        """
+        router = self._router
         timeout = field.timeout(fields) or destination.model.timeout or router.settings.default_timeout
-        deadline = request.received + timeout
-        Forward(router.forwarder, request, reply, destination, line, lines, deadline).start()
+        Forward(
+            router.forwarder, request, reply, destination, line, lines, request.received + timeout
+        ).start()
 
 
 _PREDICT_LINE = b"POST /predict HTTP/1.1\r\n"

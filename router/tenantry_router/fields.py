@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from tenantry_core import wire
 from tenantry_core.durations import parse_duration
+from tenantry_core.http.heads import derived
 from tenantry_core.http.messages import Headers, Request
 from tenantry_core.oip import json_codec
 from tenantry_core.problems import Problem
@@ -44,13 +45,7 @@ class Fields(dict[bytes, bytes]):
 
 def of(request: Request) -> Fields:
     """The fields of a request, read once for all that have the same head."""
-    head = request.head
-    if head is None:
-        return read(request.headers)
-    fields: Fields | None = head.derived
-    if fields is None:
-        fields = head.derived = read(request.headers)
-    return fields
+    return derived(request.head, request.headers, read)
 
 
 def read(headers: Headers) -> Fields:

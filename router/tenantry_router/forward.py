@@ -11,6 +11,7 @@ import msgspec
 from tenantry_core import wire
 from tenantry_core.http.client import Call, Failure, UpstreamError, UpstreamResponse
 from tenantry_core.http.encoding import field_lines, length_line, problem_response
+from tenantry_core.http.heads import derived
 from tenantry_core.http.messages import Headers, Reply, Request, Response
 from tenantry_core.problems import Problem
 from tenantry_router import metrics
@@ -165,18 +166,20 @@ class Forward:
         if slot.sent >= LATELY:
             self._forwarder.fleet.pools[slot.address.pool].halve_sent()
         body = self._request.body
-        at_once = self.slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
-        self._call: Call | None = self.slot.upstream.send(
-            b"".join(  # the length first: a predictor knows again what comes after it
-                (
-                    *(self._line, length_line(len(body)), self._forwarder.common),
-                    *(self._destination.fields, self._fields, _AT_ONCE if at_once else b""),
-                    *(_timeout_line(self.deadline - now), body),
-                )
-            ),
-            self._done,
-            share=at_once,
+        at_once = slot.name in self._destination.at_once and len(body) <= _SHARED_BYTES
+        request = b"".join(
+            (
+                self._line,
+                length_line(len(body)),  # first: a predictor knows again what comes after it
+                self._forwarder.common,
+                self._destination.fields,
+                self._fields,
+                _AT_ONCE if at_once else b"",
+                _timeout_line(self.deadline - now),
+                body,
+            )
         )
+        self._call: Call | None = slot.upstream.send(request, self._done, share=at_once)
 
     def _done(self, result: UpstreamResponse | UpstreamError) -> None:
         self._call = None
@@ -233,7 +236,7 @@ class Forward:
                 self._fail(Problem(502, sentence, reason="TokenRefused"))
                 return
             metrics.count_problem(result.status, _reason_of(result))
-        told = _told(result)
+        told = derived(result.head, result.headers, _Told)
         elapsed = monotonic() - self._started
         if told.at_once:  # the next requests to this slot may share a connection
             self._destination.at_once.add(self.slot.name)
@@ -241,19 +244,17 @@ class Forward:
             self._destination.at_once.discard(self.slot.name)
             if told.cache in _LOADED:
                 self._forwarder.load_times.observe(elapsed)
-        route, timing = self._route(told.cache), b"router;dur=%.3f%b" % (elapsed * 1000, told.timing)
+        route = self._destination.target.route(self.slot.name, told.cache, self._reason)
+        timing = b"router;dur=%.3f%b" % (elapsed * 1000, told.timing)
         headers = (*told.copied, (wire.ROUTE, route), (SERVER_TIMING, timing))
         lines = b"%btenantry-route: %b\r\nserver-timing: %b\r\n" % (told.lines, route, timing)
         self._finish(Response(result.status, headers, result.body, lines), elapsed)
 
-    def _route(self, cache: bytes) -> bytes:
-        return self._destination.target.route(self.slot.name, cache, self._reason)
-
     def _fail(self, problem: Problem) -> None:
         metrics.count_problem(problem.status, problem.reason)
         response = problem_response(problem)
-        route = (wire.ROUTE, self._route(b""))
-        headers = (*response.headers, route)
+        route = self._destination.target.route(self.slot.name, b"", self._reason)
+        headers = (*response.headers, (wire.ROUTE, route))
         self._finish(Response(response.status, headers, response.body), monotonic() - self._started)
 
     def _finish(self, response: Response, elapsed: float) -> None:
@@ -302,17 +303,6 @@ class _Told:
                 self.at_once = value == wire.HIT
             elif name == SERVER_TIMING:
                 self.timing = b", " + value
-
-
-def _told(result: UpstreamResponse) -> _Told:
-    """Read once for all answers that have the same head."""
-    head = result.head
-    if head is None:
-        return _Told(result.headers)
-    told: _Told | None = head.derived
-    if told is None:
-        told = head.derived = _Told(result.headers)
-    return told
 
 
 def _timeout_line(seconds: float) -> bytes:

@@ -26,7 +26,6 @@ from tenantry_router import fields as field
 from tenantry_router import metrics, repository
 from tenantry_router.endpoint import Predictions
 from tenantry_router.fields import Fields
-from tenantry_router.forward import Forward
 from tenantry_router.grpc_exchange import Context, Method, answering, ask, read_fields
 from tenantry_router.identity import named_caller
 from tenantry_router.router import Router
@@ -115,17 +114,14 @@ class InferenceService:
     def _infer(self, fields: Fields, request: Request, reply: Reply) -> None:
         try:
             envelope = _envelope(request.body)
-            router = self._router
-            destination = router.named(
+            destination = self._router.named(
                 fields,
                 envelope.model_name,
                 envelope.model_version or None,
                 lambda: envelope.parameters["user_id"].string_param,
             )
-            timeout = field.timeout(fields) or destination.model.timeout or router.settings.default_timeout
             line, lines = destination.target.infer_line, _TYPE_LINE + field.trace(fields)
-            deadline = request.received + timeout
-            Forward(router.forwarder, request, reply, destination, line, lines, deadline).start()
+            self._predictions.forward(request, reply, fields, destination, line, lines)
         except Problem as problem:
             metrics.count_refusal(problem)
             raise

@@ -6,7 +6,10 @@ their bytes costs a tenth of parsing them, and what an application makes of them
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+
+from tenantry_core.http.messages import Headers
 
 LONGEST = 2048
 """Bytes of a head that is remembered."""
@@ -15,12 +18,15 @@ MOST_FIELDS = 32
 HEADS = 2048
 
 
+Known = TypeVar("Known")
+
+
 class Head:
     """The fields of a head, as the parser found them in its bytes."""
 
     __slots__ = ("derived", "headers", "length")
 
-    def __init__(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:
+    def __init__(self, headers: Headers, length: int) -> None:
         self.headers = headers
         self.length = length
         """Of the body; negative where it stands outside of the bytes that are the key."""
@@ -28,7 +34,20 @@ class Head:
         """What the application has made of the headers; nothing that can change while they do not."""
 
 
-Known = TypeVar("Known")
+def derived(head: Head | None, headers: Headers, derive: Callable[[Headers], Known]) -> Known:
+    """What `derive` makes of the headers, made once for all messages that have the same head."""
+    if head is None:
+        return derive(headers)
+    known: Known | None = head.derived
+    if known is None:
+        known = head.derived = derive(headers)
+    return known
+
+
+def body_length(headers: Headers) -> int | None:
+    """Of the body, where fields say it once and are few enough to be remembered; else None."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    return int(lengths[0]) if len(lengths) == 1 and len(headers) <= MOST_FIELDS else None
 
 
 class Memo(Generic[Known]):

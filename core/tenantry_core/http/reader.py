@@ -11,7 +11,7 @@ import httptools
 
 from tenantry_core.http.encoding import CLOSE, IMPLICIT, KEEP_ALIVE
 from tenantry_core.http.exchange import Exchange
-from tenantry_core.http.heads import MOST_FIELDS, Head, Memo
+from tenantry_core.http.heads import Head, Memo, body_length
 from tenantry_core.http.limits import Budget, Limits
 from tenantry_core.problems import Problem
 
@@ -192,15 +192,13 @@ class RequestReader(asyncio.Protocol):
     def _remember(self, block: bytes) -> None:
         """The parser has read a head whose field lines are `block`: know it from now on, if it is usual."""
         headers = tuple(self._headers)
-        lengths = [value for name, value in headers if name == b"content-length"]
+        length = body_length(headers)
         lines = block.count(b"\n") - 1
         outside = len(headers) - lines  # one if the first field is the length and not part of the block
-        if self._unusual or self._persistence is not IMPLICIT or len(lengths) != 1:
-            return
-        if len(headers) > MOST_FIELDS:
+        if self._unusual or self._persistence is not IMPLICIT or length is None:
             return
         if block.count(b"\r\n") == lines + 1 and outside in (0, 1) and b"upgrade" not in dict(headers):
-            self.heads.put(block, Head(headers[outside:], -1 if outside else int(lengths[0])))
+            self.heads.put(block, Head(headers[outside:], -1 if outside else length))
 
     def _new_parser(self) -> Any:
         self._between = True

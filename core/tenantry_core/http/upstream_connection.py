@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from tenantry_core.http.heads import HEADS, MOST_FIELDS, Head, Memo
+from tenantry_core.http.heads import HEADS, Head, Memo, body_length
 from tenantry_core.http.upstream import MAX_ANSWER_BYTES, Call, Failure, UpstreamError, UpstreamResponse
 
 if TYPE_CHECKING:
@@ -158,14 +158,14 @@ class UpstreamConnection(asyncio.Protocol):
     def _remember(self, key: bytes) -> None:
         """The parser has read an answer whose head is `key`: know it from now on, if it is usual."""
         headers = tuple(self._headers)
-        lengths = [value for name, value in headers if name == b"content-length"]
+        length = body_length(headers)
         lines = len(headers) + 2
-        if len(lengths) != 1 or not _UNUSUAL.isdisjoint(name for name, _ in headers):
+        if length is None or length > MAX_ANSWER_BYTES:
             return
-        if len(headers) > MOST_FIELDS:
+        if not _UNUSUAL.isdisjoint(name for name, _ in headers):
             return
-        if key.count(b"\n") == key.count(b"\r\n") == lines and int(lengths[0]) <= MAX_ANSWER_BYTES:
-            self._heads.put(key, Head(headers, int(lengths[0])))
+        if key.count(b"\n") == key.count(b"\r\n") == lines:
+            self._heads.put(key, Head(headers, length))
 
     # httptools' callbacks
 
