@@ -32,10 +32,8 @@ import numpy as np
 import pandas as pd
 
 from cluster.s3server import S3Server
+from contenders import tenantry_over
 from models import COLUMNS, KINDS, Model, derive, records
-from processes import free_port, running
-from tenantry_core.slices import Entry, Reference, SliceContent, Target
-from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder
 
 BARE = ("onnx", "pickle")
 STORES = ("folder", "s3")
@@ -44,7 +42,6 @@ TARGETS = {
     "s3": {"what": "cold start from S3 vs bare GET + deserialise", "unit": "x", "target": 1.2},
 }
 _PEER = Path(__file__).parent / "peers" / "bare.py"
-_SLICE = 100
 _HEAD = (
     f"{'ms, p50 / p99':30}{'kB':>8}{'tenantry':>18}{'of it load':>12}{'bare ONNX':>18}{'ratio':>8}"
     f"{'bare pickle':>18}{'ratio':>8}"
@@ -135,33 +132,15 @@ def _bucket(server: S3Server) -> Store:
 
 def _measure(folder: Path, uri: str, models: list[Model], bare: Bare) -> Iterator[Figures]:
     """All models from the store, and from the disk after a restart."""
-    snapshot, slot_port = SnapshotFolder(folder / "snapshot"), free_port()
-    entries = [_entry(uri, model) for model in models]
-    for begun in range(0, len(entries), _SLICE):
-        content = SliceContent(tuple(entries[begun : begun + _SLICE]))
-        snapshot.write_slice(f"placement-20-{begun}", content)
-    address = SlotAddress("default-0", "default", "127.0.0.1", {"http": slot_port})
-    snapshot.write_addresses(AddressBook((address,)))
-    slot = [
-        *(sys.executable, "-m", "tenantry_predictor", "--slot", "default-0", "--ready-after", "0"),
-        *("--port", str(slot_port), "--cache-dir", str(folder / "cache"), "--prefix", uri),
-        *("--cache-memory", str(4 << 30), "--cache-disk", str(8 << 30), "--log-level", "warning"),
-        *("--s3-endpoint", os.environ["AWS_ENDPOINT_URL_S3"], "--s3-region", "us-east-1"),
-    ]
-    for place in (uri.partition(":")[0], f"disk after {uri.partition(':')[0]}"):
-        port = free_port()
-        router = [sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path)]
-        router += ["--port", str(port), "--log-level", "warning"]
-        with running(slot, slot_port), running(router, port):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    folder.mkdir()
+    slot = ["--cache-disk", str(8 << 30)]
+    slot += ["--s3-endpoint", os.environ["AWS_ENDPOINT_URL_S3"], "--s3-region", "us-east-1"]
+    scheme = uri.partition(":")[0]
+    for place in (scheme, f"disk after {scheme}"):
+        with tenantry_over(uri, folder, models, slot=slot) as contender:
+            connection = http.client.HTTPConnection("127.0.0.1", contender.port, timeout=60)
             for kind in KINDS:
                 yield _kind(kind, place, connection, uri, models, bare)
-
-
-def _entry(uri: str, model: Model) -> Entry:
-    target = Target(Reference(f"{uri}{model.name}.onnx", "onnx", model.sha256), ("default-0",))
-    created = "2026-01-01T00:00:00Z"
-    return Entry(f"models.{model.name}", model.name, created, 1, model.name, "default", targets=(target,))
 
 
 def _kind(

@@ -73,33 +73,46 @@ Start = Callable[[Path, Sequence[Model]], AbstractContextManager[Contender]]
 
 @contextlib.contextmanager
 def tenantry(folder: Path, models: Sequence[Model], *options: str) -> Iterator[Contender]:
-    """A router, with these options, and one slot over a hand-written snapshot."""
+    """A router, with these options, and a slot that reads the models from a folder."""
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    for model in models:
+        (artifacts / f"{model.name}.onnx").write_bytes(model.onnx)
+    with tenantry_over(f"file://{artifacts}/", folder, models, router=options) as contender:
+        yield contender
+
+
+@contextlib.contextmanager
+def tenantry_over(
+    uri: str, folder: Path, models: Sequence[Model], *, slot: Sequence[str] = (), router: Sequence[str] = ()
+) -> Iterator[Contender]:
+    """A router and one slot, each with these options, over a hand-written snapshot of what lies at `uri`.
+
+    Snapshot and disk tier are in `folder`; the latter outlives the slot.
+    """
     router_port, slot_port = free_port(), free_port()
     snapshot = SnapshotFolder(folder / "snapshot")
-    entries = [_entry(folder, model) for model in models]
+    entries = [_entry(uri, model) for model in models]
     for begun in range(0, len(entries), _SLICE):
         content = SliceContent(tuple(entries[begun : begun + _SLICE]))
         snapshot.write_slice(f"placement-20-{begun}", content)
     address = SlotAddress("default-0", "default", "127.0.0.1", {"http": slot_port})
     snapshot.write_addresses(AddressBook((address,)))
-    slot = [
+    slot_command = [
         *(sys.executable, "-m", "tenantry_predictor", "--slot", "default-0", "--ready-after", "0"),
-        *("--port", str(slot_port), "--cache-dir", str(folder / "cache"), "--prefix", f"file://{folder}/"),
-        *("--cache-memory", str(8 << 30), "--log-level", "warning"),
+        *("--port", str(slot_port), "--cache-dir", str(folder / "cache"), "--prefix", uri),
+        *("--cache-memory", str(8 << 30), *slot, "--log-level", "warning"),
     ]
-    router = [
+    router_command = [
         *(sys.executable, "-m", "tenantry_router", "--snapshot", str(snapshot.path)),
-        *("--port", str(router_port), *options, "--log-level", "warning"),
+        *("--port", str(router_port), *router, "--log-level", "warning"),
     ]
-    with running(slot, slot_port) as first, running(router, router_port) as second:
+    with running(slot_command, slot_port) as first, running(router_command, router_port) as second:
         yield Contender("tenantry", router_port, (first.pid, second.pid))
 
 
-def _entry(folder: Path, model: Model) -> Entry:
-    path = folder / "artifacts" / f"{model.name}.onnx"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(model.onnx)
-    target = Target(Reference(f"file://{path}", "onnx", model.sha256), ("default-0",))
+def _entry(uri: str, model: Model) -> Entry:
+    target = Target(Reference(f"{uri}{model.name}.onnx", "onnx", model.sha256), ("default-0",))
     created = "2026-01-01T00:00:00Z"
     return Entry(f"models.{model.name}", model.name, created, 1, model.name, "default", targets=(target,))
 
