@@ -1,13 +1,16 @@
 """What one hop costs: Tenantry's router beside nginx and HAProxy with consistent hashes, in one run.
 
-    python benchmarks/hop.py [--seconds 3] [--rounds 5] [--connections 16] [--out hop.json]
+    python benchmarks/hop.py [--rounds 5] [--seconds 3] [--image router.tar] [--out hop.json]
 
 Each proxy is one process on one core; the same nginx behind them answers a constant, so that the proxies are
 what is measured. Rounds alternate between the proxies, so that whatever else the machine does meets both.
 
-Three loads: as much as `--connections` bring, where wrk checks statuses only (reading bodies in its Lua takes
-longer than a proxy); one connection, beside the server without a proxy; and half of what each proxy has
-managed, by connections that pause. In the last two every body is checked. Needs nginx, haproxy and wrk.
+Four loads: as much as `--connections` bring, where wrk checks statuses only (reading bodies in its Lua takes
+longer than a proxy); one connection, beside the server without a proxy, with all on one core, so that nobody
+waits for another core to wake up, and with the proxy on a core of its own; and half of what each proxy has
+managed, by connections that pause. But for the first, every body is checked. Needs nginx, haproxy and wrk.
+
+With `--image` the router of that image takes part, too: on the Python that it is deployed with.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-from processes import free_port, require, running
+import image
+from processes import free_port, move, require, running
 from proxies import haproxy, nginx, one_process, router
 from tenantry_core.http.client import Pool, UpstreamError, UpstreamResponse
 from tenantry_core.http.encoding import problem_response
@@ -52,7 +56,7 @@ _PAUSE = 4
 """Milliseconds on average between an answer and the connection's next request, at half load."""
 
 DIRECT = "no proxy"
-SATURATED, ONE, HALF = "at saturation", "one connection", "half load"
+SATURATED, ONE, APART, HALF = "at saturation", "one connection", "one connection, two cores", "half load"
 Rounds = dict[str, list[Round]]
 
 
@@ -76,7 +80,7 @@ def main() -> None:
 
 def run(folder: Path, stack: contextlib.ExitStack, arguments: argparse.Namespace) -> dict[str, Rounds]:
     """The rounds of each load."""
-    direct, *proxies = start(folder, stack)
+    direct, *proxies = start(folder, stack, arguments.image)
     most, checked, paused = folder / "most.lua", folder / "checked.lua", folder / "paused.lua"
     write_script(most, prefix="/predict/acme:", paths=USERS, body=BODY)
     targets: list[tuple[str, dict[str, str]]] = [(f"/predict/acme:{user}", {}) for user in range(USERS)]
@@ -97,11 +101,12 @@ def run(folder: Path, stack: contextlib.ExitStack, arguments: argparse.Namespace
     half = {
         name: max(1, round(median(each).throughput / 2 * _PAUSE / 1000)) for name, each in saturated.items()
     }
-    return {
-        SATURATED: saturated,
-        ONE: rounds([direct, *proxies], checked, {}),
-        HALF: rounds(proxies, paused, half),
-    }
+    halved = rounds(proxies, paused, half)
+    apart = rounds([direct, *proxies], checked, {})
+    for proxy in proxies:
+        move(proxy.pids, core=-1)
+    one = rounds([direct, *proxies], checked, {})
+    return {SATURATED: saturated, ONE: one, APART: apart, HALF: halved}
 
 
 def _arguments() -> argparse.Namespace:
@@ -111,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="per proxy (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="of the client (default: %(default)s)")
+    parser.add_argument("--image", type=Path, help="an archive of the router's image, to be unpacked as root")
     parser.add_argument("--out", type=Path, help="write all figures to this file, as JSON")
     parser.add_argument("--bare", type=int, nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -138,7 +144,13 @@ def summary(loads: dict[str, Rounds]) -> list[dict[str, object]]:
     ratio = most["tenantry"].throughput / most["nginx"].throughput
     rows: list[tuple[str, float, str, float, str]] = [
         ("router hop vs nginx consistent hash, requests/s on one core", round(ratio, 2), "x", 0.8, "more"),
-        ("added latency, p50, one connection", one["tenantry"].p50 - one[DIRECT].p50, "us", 120, "less"),
+        (
+            "added latency, p50, one connection, one core",
+            one["tenantry"].p50 - one[DIRECT].p50,
+            "us",
+            120,
+            "less",
+        ),
         ("router, CPU a request", round(most["tenantry"].cpu, 1), "us", 35, "less"),
     ]
     return [dict(zip(("what", "value", "unit", "target", "better"), row, strict=True)) for row in rows]
@@ -147,22 +159,19 @@ def summary(loads: dict[str, Rounds]) -> list[dict[str, object]]:
 # The processes
 
 
-def start(folder: Path, stack: contextlib.ExitStack) -> list[Server]:
+def start(folder: Path, stack: contextlib.ExitStack, archive: Path | None) -> list[Server]:
     """Two backends in one process, the first of them as a server too; and the proxies before them."""
     slots = [free_port(), free_port()]
     servers = "\n  ".join(_BACKEND_SERVER.format(port=port, answer=ANSWER) for port in slots)
     (folder / "backend.conf").write_text(_BACKEND.format(folder=folder, servers=servers))
     backend = stack.enter_context(running(["nginx", "-c", str(folder / "backend.conf")], slots[0], core=-1))
     write_snapshot(folder / "snapshot", slots)
-    return [Server(DIRECT, slots[0], (backend.pid,))] + [
-        stack.enter_context(proxy)
-        for proxy in (
-            nginx(folder, slots),
-            haproxy(folder, slots),
-            router(folder / "snapshot"),
-            bare(slots),
-        )
-    ]
+    proxies = [nginx(folder, slots), haproxy(folder, slots), router(folder / "snapshot"), bare(slots)]
+    if archive is not None:
+        image.unpack(archive, folder / "image")
+        write_snapshot(folder / "image" / "snapshot", slots)
+        proxies.append(image.router(folder / "image", folder / "image" / "snapshot"))
+    return [Server(DIRECT, slots[0], (backend.pid,)), *map(stack.enter_context, proxies)]
 
 
 def bare(slots: list[int]) -> AbstractContextManager[Server]:

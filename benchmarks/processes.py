@@ -52,6 +52,14 @@ def pinned(core: int | None) -> list[str]:
     return ["taskset", "-c", str(cores[core])]
 
 
+def move(pids: Iterable[int], *, core: int) -> None:
+    """Have these processes, all threads of them, run on another core; see `pinned`."""
+    cores = sorted(os.sched_getaffinity(0))
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {cores[core]})
+
+
 def free_port() -> int:
     """Below those that are given to connections unasked: some servers take half a minute to listen."""
     for port in random.sample(range(10_000, 20_000), 1000):
