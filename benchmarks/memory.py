@@ -76,9 +76,8 @@ def main() -> None:
                     left_out[name] = contender
                 else:
                     figures += _measure(contender, kind, models, counts)
-            if (
-                arguments.out is not None
-            ):  # at once: one that fails takes only what would have followed with it
+            # At once: one that fails takes only what would have followed with it.
+            if arguments.out is not None:
                 _write(figures, left_out, arguments.out)
     print(_table(figures))
     for name, why in left_out.items():
