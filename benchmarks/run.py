@@ -24,7 +24,7 @@ import picture
 
 HERE = Path(__file__).parent
 LIMITS = {
-    "hop": 330,
+    "hop": 420,
     "warm": 900,
     "memory": 600,
     "eviction": 240,
