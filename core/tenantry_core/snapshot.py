@@ -23,6 +23,8 @@ ADDRESSES = "addresses.json"
 SOURCE = "source.json"
 
 T = TypeVar("T", bound=Wire)
+Stamp = tuple[int, int, int]
+"""Another one whenever a file is replaced."""
 
 
 class SlotAddress(Wire, frozen=True):
@@ -72,10 +74,24 @@ class SnapshotFolder:
 
     def slice_names(self) -> list[str]:
         """Names of the slices that are there now, sorted."""
-        folder = self.path / SLICES
-        if not folder.is_dir():
-            return []
-        return sorted(f.stem for f in folder.iterdir() if f.suffix == ".json" and not f.name.startswith("."))
+        return sorted(self.slice_stamps() or ())
+
+    def slice_stamps(self) -> dict[str, Stamp] | None:
+        """What tells a slice's file from the one before, by name; None where there is no folder of slices.
+
+        Raises OSError, for lack of file descriptors, say.
+        """
+        stamps = {}
+        try:
+            with os.scandir(self.path / SLICES) as files:
+                for file in files:
+                    name, suffix = os.path.splitext(file.name)
+                    if suffix == ".json" and not name.startswith("."):
+                        with contextlib.suppress(FileNotFoundError):  # it was there a moment ago
+                            stamps[name] = stamp(file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return stamps
 
     def read_slice(self, name: str) -> SliceContent | None:
         """None when there is no such slice. Raises SnapshotError when it is no valid slice."""
@@ -97,6 +113,11 @@ class SnapshotFolder:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 part.unlink()
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Of a file with this status."""
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

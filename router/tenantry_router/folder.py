@@ -16,7 +16,16 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from tenantry_core.snapshot import ADDRESSES, SLICES, SOURCE, SnapshotError, SnapshotFolder, SourceState
+from tenantry_core.snapshot import (
+    ADDRESSES,
+    SLICES,
+    SOURCE,
+    SnapshotError,
+    SnapshotFolder,
+    SourceState,
+    Stamp,
+    stamp,
+)
 from tenantry_router import metrics
 from tenantry_router.fleet import Fleet
 from tenantry_router.table import Table
@@ -30,8 +39,6 @@ _SETTLE = 50
 _SETTLE_AT_MOST = 200
 """...but no longer than this, however busy the writer is."""
 
-_Stamp = tuple[int, int, int]
-
 
 class Follower:
     """Reads what has changed. A file that cannot be read leaves its last good content in place."""
@@ -41,7 +48,8 @@ class Follower:
         self._folder = SnapshotFolder(path)
         self._table = table
         self._fleet = fleet
-        self._stamps: dict[Path, _Stamp | None] = {}
+        self._stamps: dict[str, Stamp] = {}
+        """Of what was read last, by the names of slices and of the other files."""
         self.source: SourceState | None = None
         """Whether the folder's writer is in touch with its source; None until it says so."""
 
@@ -70,36 +78,41 @@ class Follower:
 
     async def look(self) -> None:
         """Take over every file that is new, changed or gone. Lets requests through between two files."""
-        self._take(self._path / ADDRESSES, self._take_addresses)
-        self._take(self._path / SOURCE, self._take_source)
-        if not (self._path / SLICES).is_dir():
-            return  # a folder that is gone says nothing about its slices
+        self._take_file(ADDRESSES, self._take_addresses)
+        self._take_file(SOURCE, self._take_source)
         try:
-            names = self._folder.slice_names()
+            stamps = self._folder.slice_stamps()
         except OSError as error:  # for lack of file descriptors, say: the next look may succeed
-            _tell(self._path / SLICES, error)
+            _tell(SLICES, error)
             return
-        for name in names:  # before removals: a model may have moved to another slice
-            if self._take(self._slice_path(name), partial(self._take_slice, name)):
-                await asyncio.sleep(0)
-        for name in self._table.slices - set(names):
-            self._stamps.pop(self._slice_path(name), None)
+        if stamps is None:
+            return  # a folder that is gone says nothing about its slices
+        changed = [name for name, stamp in stamps.items() if stamp != self._stamps.get(name)]
+        for name in changed:  # before removals: a model may have moved to another slice
+            self._take(name, stamps[name], partial(self._take_slice, name))
+            await asyncio.sleep(0)
+        for name in self._table.slices - stamps.keys():
+            self._stamps.pop(name, None)
             self._table.remove_slice(name)
             await asyncio.sleep(0)
 
-    def _take(self, path: Path, take: Callable[[], None]) -> bool:
-        """Whether the file had changed since the last look."""
-        stamp = _stamp(path)
-        if stamp is None or stamp == self._stamps.get(path):
-            return False
-        self._stamps[path] = stamp
+    def _take_file(self, name: str, take: Callable[[], None]) -> None:
+        """If it is there, and another one than at the last look."""
+        try:
+            found = stamp((self._path / name).stat())
+        except OSError:
+            return
+        if found != self._stamps.get(name):
+            self._take(name, found, take)
+
+    def _take(self, name: str, found: Stamp, take: Callable[[], None]) -> None:
+        self._stamps[name] = found
         try:
             take()
         except (SnapshotError, ValueError) as error:
-            _tell(path, error)
+            _tell(name, error)
             if isinstance(error.__cause__, OSError):  # says nothing about the file: try at the next look
-                del self._stamps[path]
-        return True
+                del self._stamps[name]
 
     def _take_addresses(self) -> None:
         self._fleet.set_addresses(self._folder.read_addresses())
@@ -112,22 +125,10 @@ class Follower:
         if content is not None:
             self._table.set_slice(name, content)
 
-    def _slice_path(self, name: str) -> Path:
-        return self._path / SLICES / f"{name}.json"
 
-
-def _tell(path: Path, error: Exception) -> None:
+def _tell(name: str, error: Exception) -> None:
     metrics.CORRUPT_FILES.inc()
-    logger.error("%s cannot be read and is ignored: %s", path, error)
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """Changes whenever the file is replaced; None when there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    logger.error("%s cannot be read and is ignored: %s", name, error)
 
 
 def _is_whole_file(_: Change, path: str) -> bool:

@@ -84,16 +84,15 @@ def _artifact(uri: str) -> bytes:
 
 
 class RoutedModel:
-    """An entry and its compiled targets. Never changed; a new entry makes a new one."""
+    """An entry and its targets, compiled when they are first asked for. A new entry makes a new one."""
 
     __slots__ = (
-        "_total_weight",
+        "_targets",
         "entry",
         "hash",
         "key",
         "name",
         "pool",
-        "targets",
         "tenant",
         "timeout",
     )
@@ -108,8 +107,15 @@ class RoutedModel:
         milliseconds = entry.traffic.timeout_milliseconds
         self.timeout = milliseconds / 1000 if milliseconds else None
         """Seconds, or None where the router's own default counts."""
-        self.targets = tuple(RoutedTarget(self.key, entry.tenant, t) for t in entry.targets if t.slots)
-        self._total_weight = sum(target.weight for target in self.targets)
+        self._targets: tuple[RoutedTarget, ...] | None = None
+
+    @property
+    def targets(self) -> tuple[RoutedTarget, ...]:
+        """The versions that have a place. Most models of a large table are never asked for at one router."""
+        if self._targets is None:
+            placed = (target for target in self.entry.targets if target.slots)
+            self._targets = tuple(RoutedTarget(self.key, self.tenant, target) for target in placed)
+        return self._targets
 
     @property
     def age(self) -> tuple[str, str]:
@@ -126,11 +132,13 @@ class RoutedModel:
 
         Raises IndexError when the model has no target.
         """
-        if len(self.targets) < 2 or not self._total_weight:
-            return self.targets[0]
+        targets = self.targets
+        total = sum(target.weight for target in targets) if len(targets) > 1 else 0
+        if not total:
+            return targets[0]
         # Finalised once more: the bits that choose among slots must not choose the version too.
-        point = splitmix64(key ^ self.hash) % self._total_weight
-        for target in self.targets:
+        point = splitmix64(key ^ self.hash) % total
+        for target in targets:
             point -= target.weight
             if point < 0:
                 return target
