@@ -121,7 +121,8 @@ def _apply_defaults(value: Any, schema: Schema) -> None:
 def _unknown_fields(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
     """kubectl's strict reading: a misspelt field is refused, not dropped. Metadata is Kubernetes' own."""
     properties = schema.get("properties")
-    if isinstance(value, dict) and properties is not None and path != "metadata":
+    free = schema.get("x-kubernetes-preserve-unknown-fields", False)
+    if isinstance(value, dict) and properties is not None and not free and path != "metadata":
         for key in value.keys() - properties.keys():
             yield FieldError(_join(path, key), f'unknown field "{_join(path, key)}"')
     for key, member, child in _children(value, schema):

@@ -27,8 +27,11 @@ class _Version(msgspec.Struct, rename="camel"):
     resource_version: str
 
 
-class _Slice(msgspec.Struct):
+class _Object(msgspec.Struct):
     metadata: _Version
+
+
+class _Slice(_Object):
     entries: tuple[Entry, ...] = ()
 
 
@@ -44,7 +47,8 @@ class ModelSink:
         try:
             return msgspec.json.decode(data, type=TenantModel)
         except msgspec.ValidationError as error:  # stored under an older schema, or under none
-            _ignore("TenantModel", data, error)
+            name = msgspec.json.decode(data, type=Named).metadata.name
+            logger.warning("TenantModel %s is ignored: %s", name, error)
             return None
 
     def replace(self, objects: Sequence[TenantModel | None]) -> None:
@@ -70,7 +74,10 @@ class ModelSink:
 
 
 class SliceSink:
-    """A `Sink` for PlacementSlices, which also knows the version of each: a write names what it replaces."""
+    """A `Sink` for PlacementSlices, which also knows the version of each: a write names what it replaces.
+
+    One whose entries do not fit the types counts as empty, so that it is written anew.
+    """
 
     def __init__(self, state: ObservedState, on_event: Callable[[], None]) -> None:
         self._state = state
@@ -78,33 +85,28 @@ class SliceSink:
         self.versions: dict[Key, int] = {}
         """Resource versions as seen, by namespace and name."""
 
-    def read(self, data: bytes) -> _Slice | None:
+    def read(self, data: bytes) -> _Slice:
         try:
             return msgspec.json.decode(data, type=_Slice)
         except msgspec.ValidationError as error:
-            _ignore("PlacementSlice", data, error)
-            return None
+            metadata = msgspec.json.decode(data, type=_Object).metadata
+            logger.warning("what PlacementSlice %s holds is written anew: %s", metadata.name, error)
+            return _Slice(metadata)
 
-    def replace(self, objects: Sequence[_Slice | None]) -> None:
-        present = {(item.metadata.namespace, item.metadata.name) for item in objects if item is not None}
+    def replace(self, objects: Sequence[_Slice]) -> None:
+        present = {(item.metadata.namespace, item.metadata.name) for item in objects}
         for namespace, name in self.versions.keys() - present:
             self.remove(name, namespace)
         for item in objects:
             self.put(item)
 
-    def put(self, item: _Slice | None) -> None:
+    def put(self, item: _Slice) -> None:
         self._on_event()
-        if item is not None:
-            metadata = item.metadata
-            self.versions[metadata.namespace, metadata.name] = int(metadata.resource_version)
-            self._state.put_slice(metadata.name, item.entries)
+        metadata = item.metadata
+        self.versions[metadata.namespace, metadata.name] = int(metadata.resource_version)
+        self._state.put_slice(metadata.name, item.entries)
 
     def remove(self, name: str, namespace: str) -> None:
         self._on_event()
         self.versions.pop((namespace, name), None)
         self._state.drop_slice(name)
-
-
-def _ignore(kind: str, data: bytes, error: msgspec.ValidationError) -> None:
-    name = msgspec.json.decode(data, type=Named).metadata.name
-    logger.warning("%s %s is ignored: %s", kind, name, error)

@@ -95,6 +95,17 @@ def test_an_operator_that_was_killed_changes_nothing_when_it_is_back(installatio
     assert {name for name in moved if not name.startswith("placement")} <= {"default"}
 
 
+def test_a_slice_that_somebody_damaged_is_written_anew(installation: Installation) -> None:
+    slices = f"{OWN}/namespaces/{NAMESPACE}/placementslices"
+    placed = installation.placement()
+    damaged = next(item for item in installation.kube.items(slices) if item.get("entries"))
+    nothing_left = [{"model": entry["model"]} for entry in damaged["entries"]]
+    with under_load(installation) as result:
+        installation.kube.merge(f"{slices}/{damaged['metadata']['name']}", {"entries": nothing_left})
+        wait_for(lambda: installation.placement() == placed, 60, "all models are in the slices again")
+    assert result.errors == 0, result.summary()
+
+
 @pytest.mark.slow
 def test_a_predictor_killed_again_and_again_costs_no_request(installation: Installation) -> None:
     slots = sorted(installation.kubelet.ready_slots())

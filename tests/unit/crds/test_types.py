@@ -37,7 +37,6 @@ PAIRS = [
     pytest.param(part("TenantModel", "status"), TenantModelStatus, id="TenantModel.status"),
     pytest.param(part("PredictorPool", "spec"), PredictorPoolSpec, id="PredictorPool.spec"),
     pytest.param(part("PredictorPool", "status"), PredictorPoolStatus, id="PredictorPool.status"),
-    pytest.param(part("PlacementSlice", "entries")["items"], Entry, id="PlacementSlice.entries"),
 ]
 
 
