@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -135,26 +135,17 @@ class ApiWatch(Generic[T]):
     async def _list(self) -> None:
         """Read every page before anything is taken over: half a list must not delete the other half."""
         objects: list[T] = []
-        page = await self._page("")
-        while following := page.metadata.continue_:
-            next_page = asyncio.create_task(self._page(following))
-            try:
-                await asyncio.sleep(0)  # the API server works on the next page while this one is read
-                objects += self._read(page)
-                page = await next_page
-            finally:
-                next_page.cancel()
-        objects += self._read(page)
+        following = ""
+        while True:
+            params = {"limit": str(self._collection.page), "continue": following}
+            async with await self._get(params, _LIST_TIMEOUT) as response:
+                page = msgspec.json.decode(await response.read(), type=_List)
+            objects += [self._sink.read(bytes(item)) for item in page.items]
+            following = page.metadata.continue_
+            if not following:
+                break
         self._sink.replace(objects)
         self._version = page.metadata.resource_version
-
-    async def _page(self, following: str) -> _List:
-        params = {"limit": str(self._collection.page), "continue": following}
-        async with await self._get(params, _LIST_TIMEOUT) as response:
-            return msgspec.json.decode(await response.read(), type=_List)
-
-    def _read(self, page: _List) -> Iterator[T]:
-        return (self._sink.read(bytes(item)) for item in page.items)
 
     async def _watch(self) -> None:
         params = {
