@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 BREATH = 0.02
 """Seconds between two plans at least, so that a burst of changes becomes one."""
-PORTION = 2500
+PORTION = 1250
 """Models that a plan decides about at most, of what has just changed and of the rest each: what changes while
 thousands are planned for the first time waits for no longer than a few of these."""
 BACKOFF = (0.1, 10.0)
