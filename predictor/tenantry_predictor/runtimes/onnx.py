@@ -54,7 +54,7 @@ _ERRORS = (
 _FOLDED_BYTES = 16 << 20
 """What is constant is computed when a file is opened, but for results larger than this."""
 _WASTEFUL = 2
-"""Times the file: a session keeps that and more, of trees three to five times; one of a .ort file does not."""
+"""Times the file: a session keeps that and more, of trees three to five times; one of .ort does not."""
 _ORT_SHARE = 4
 """A .ort file is larger than what it becomes."""
 _NO_MEMORY = re.compile(r"bad_alloc|bad allocation|Failed to allocate memory")
