@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -30,7 +31,7 @@ class Reference(Wire, frozen=True):
 class Target(Wire, frozen=True):
     reference: Reference
     slots: tuple[str, ...]
-    weight: int = 100
+    weight: Annotated[int, msgspec.Meta(ge=0)] = 100
 
 
 class Users(Wire, frozen=True):

@@ -79,7 +79,8 @@ class SnapshotFolder:
     def slice_stamps(self) -> dict[str, Stamp] | None:
         """What tells a slice's file from the one before, by name; None where there is no folder of slices.
 
-        Raises OSError, for lack of file descriptors, say.
+        Some file systems (tmpfs) leave out a file that is replaced meanwhile: see `slice_stamp`. Raises
+        OSError, for lack of file descriptors, say.
         """
         stamps = {}
         try:
@@ -92,6 +93,13 @@ class SnapshotFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return stamps
+
+    def slice_stamp(self, name: str) -> Stamp | None:
+        """Of one slice; None where it is not there. Raises OSError."""
+        try:
+            return stamp((self.path / SLICES / f"{name}.json").stat())
+        except FileNotFoundError:
+            return None
 
     def read_slice(self, name: str) -> SliceContent | None:
         """None when there is no such slice. Raises SnapshotError when it is no valid slice."""

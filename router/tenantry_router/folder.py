@@ -81,20 +81,39 @@ class Follower:
         self._take_file(ADDRESSES, self._take_addresses)
         self._take_file(SOURCE, self._take_source)
         try:
-            stamps = self._folder.slice_stamps()
+            stamps, gone = self._look_at_slices()
         except OSError as error:  # for lack of file descriptors, say: the next look may succeed
             _tell(SLICES, error)
             return
-        if stamps is None:
-            return  # a folder that is gone says nothing about its slices
         changed = [name for name, stamp in stamps.items() if stamp != self._stamps.get(name)]
         for name in changed:  # before removals: a model may have moved to another slice
             self._take(name, stamps[name], partial(self._take_slice, name))
             await asyncio.sleep(0)
-        for name in self._table.slices - stamps.keys():
+        for name in gone:
             self._stamps.pop(name, None)
             self._table.remove_slice(name)
             await asyncio.sleep(0)
+
+    def _look_at_slices(self) -> tuple[dict[str, Stamp], set[str]]:
+        """The slices that are there, and those of the table that are gone. Raises OSError.
+
+        Models of a slice that goes are in another file before. Where one is gone, that file may have been
+        looked at too early: so all are looked at once more. A folder that is gone says nothing.
+        """
+        stamps = self._slices_there()
+        gone = set() if stamps is None else self._table.slices - stamps.keys()
+        if gone:
+            stamps = self._slices_there()
+        return ({}, set()) if stamps is None else (stamps, gone - stamps.keys())
+
+    def _slices_there(self) -> dict[str, Stamp] | None:
+        """None where there is no folder. Raises OSError."""
+        stamps = self._folder.slice_stamps()
+        if stamps is not None:
+            for name in self._table.slices - stamps.keys():
+                if (found := self._folder.slice_stamp(name)) is not None:
+                    stamps[name] = found
+        return stamps
 
     def _take_file(self, name: str, take: Callable[[], None]) -> None:
         """If it is there, and another one than at the last look."""

@@ -167,6 +167,7 @@ class Reconciler:
         models = {entry.model for entry in (*before, *(entries or ()))}
         metrics.count_moves(before, entries or ())
         self._state.wrote_slice(name, entries)
+        self._state.touch()  # what waited for this write is due, even where the watch has shown it already
         for model in models & self._releases.keys():
             self._release(self._releases.pop(model))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -110,8 +111,8 @@ class SlotClient:
         try:
             async with request as response:
                 content = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return _unreachable(instance, str(error) or type(error).__name__)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: of the token
+            return _unreachable(instance, _sentence(error))
         return content if 200 <= response.status < 300 else _failure(instance, response.status, content)
 
 
@@ -127,6 +128,12 @@ def _failure(instance: Instance, status: int, content: bytes) -> CheckFailure:
     if answer.reason == STORAGE_UNAVAILABLE:
         return CheckFailure(answer.reason, error, transient=True)
     return _unreachable(instance, error or f"answered HTTP {status}")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is not None:
+        return os.strerror(error.os_error.errno)  # its own sentence has the address, twice
+    return str(error) or type(error).__name__
 
 
 def _unreachable(instance: Instance, why: str) -> CheckFailure:

@@ -100,7 +100,7 @@ def test_only_what_is_said_of_an_artifact_judges_it(answer: bytes, reason: str, 
 
 
 @run
-async def test_nobody_there_is_said_with_the_address() -> None:
+async def test_nobody_there_is_said_with_the_address_once() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -109,4 +109,14 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     await client.close()
     assert isinstance(outcome, CheckFailure)
     assert outcome.transient
-    assert f"127.0.0.1:{port}" in outcome.message
+    assert outcome.message.startswith(f"127.0.0.1:{port}: ")
+    assert outcome.message.count("127.0.0.1") == 1
+
+
+@run
+async def test_a_token_that_is_no_header_value_is_said() -> None:
+    client = SlotClient(lambda: "one\r\ntwo")
+    outcome = await client.load(Instance("i", "127.0.0.1", 9, ready=True), CHECK)
+    await client.close()
+    assert isinstance(outcome, CheckFailure)
+    assert outcome.transient

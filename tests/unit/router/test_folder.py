@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tenantry_core.http.metrics import metrics_response
 from tenantry_core.slices import Entry, SliceContent
-from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder, SourceState
+from tenantry_core.snapshot import AddressBook, SlotAddress, SnapshotFolder, SourceState, Stamp
 from tenantry_router.fleet import Fleet
 from tenantry_router.folder import Follower
 from tenantry_router.table import Table
@@ -73,8 +73,49 @@ def test_an_empty_folder_is_no_error(world: World) -> None:
     assert world.follower.source is None
 
 
+def test_a_model_that_moves_while_the_folder_is_looked_at_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.folder.write_slice("placement-1-0", slice_of("n.a"))
+    world.folder.write_slice("placement-1-1", slice_of("n.m"))
+    world.look()
+    scan, moves = SnapshotFolder.slice_stamps, ["placement-1-1"]
+
+    def scan_while_it_moves(folder: SnapshotFolder) -> dict[str, Stamp] | None:
+        found = scan(folder)
+        assert found is not None
+        if moves:  # the scan has seen the one before it was written, and comes too late for the other
+            left = moves.pop()
+            folder.write_slice("placement-1-0", slice_of("n.a", "n.m"))
+            folder.delete_slice(left)
+            del found[left]
+        return found
+
+    monkeypatch.setattr(SnapshotFolder, "slice_stamps", scan_while_it_moves)
+    world.look()
+    assert world.models == {"n.a", "n.m"}
+    assert set(world.table.slices) == {"placement-1-0"}
+
+
+def test_a_slice_that_a_scan_leaves_out_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.write_slice("placement-0-0", slice_of("n.a"))
+    world.look()
+    monkeypatch.setattr(SnapshotFolder, "slice_stamps", lambda _: {})
+    world.look()
+    assert world.models == {"n.a"}
+    world.folder.delete_slice("placement-0-0")
+    world.look()
+    assert world.models == set()
+
+
+NEGATIVE_WEIGHT = b"""{"entries": [{"model": "n.a", "uid": "u", "created": "2026-01-01T00:00:00Z",
+  "revision": 1, "tenant": "a", "pool": "p", "targets": [
+    {"reference": {"uri": "file:///a.onnx", "format": "onnx"}, "slots": ["p-0"], "weight": -1}]}]}"""
+
+
 @pytest.mark.parametrize(
-    "broken", [b"", b'{"entries": [{"model"', b'{"entries": [{"model": 1}]}', b"\xff\xfe"]
+    "broken",
+    [b"", b'{"entries": [{"model"', b'{"entries": [{"model": 1}]}', b"\xff\xfe", NEGATIVE_WEIGHT],
 )
 def test_a_broken_slice_leaves_its_last_good_content_and_is_told_once(
     world: World, broken: bytes, caplog: pytest.LogCaptureFixture
