@@ -8,7 +8,7 @@ import msgspec
 import watchfiles
 
 from tenantry_core.resources import PredictorPool, TenantModel, from_manifest
-from tenantry_core.snapshot import SnapshotError, SnapshotFolder
+from tenantry_core.snapshot import SnapshotError, SnapshotFolder, Stamp, stamp
 from tenantry_operator.definitions import definitions
 from tenantry_operator.local.directory import StateDirectory, StateError
 from tenantry_operator.local.store import STORED, ObjectName, ResourceStore
@@ -21,9 +21,6 @@ _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _SETTLE_MILLISECONDS = 20
 _RESCAN_MILLISECONDS = 2_000
 """How often to look even if no file event rings: events may be lost."""
-
-Stamp = tuple[int, int, int]
-"""A file's inode, size and time of change: another content has another stamp."""
 
 
 class DirectorySource:
@@ -106,7 +103,6 @@ class DirectorySource:
 
     def _stamp(self, name: ObjectName) -> Stamp | None:
         try:
-            status = (self._directory.resources / name.file).stat()
+            return stamp((self._directory.resources / name.file).stat())
         except FileNotFoundError:
             return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
