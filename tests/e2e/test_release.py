@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tarfile
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -63,11 +64,11 @@ def test_an_upgrade_from_the_chart_before_this_one_fails_no_request(
 ) -> None:
     commits = git("log", "--format=%H", "-2", "--", CHART).decode().split()
     if len(commits) < 2:
-        note("there is no chart before this one")
-        return
+        pytest.skip("there is no chart before this one, or this clone has no history")
     with tarfile.open(fileobj=BytesIO(git("archive", commits[1], CHART))) as archive:
         archive.extractall(tmp_path, filter="data")
-    installation.upgrade(chart=tmp_path / CHART)
+    # The images of its time are not here: nothing can be pulled.
+    installation.upgrade(f"--set=image.tag={version('tenantry')}", chart=tmp_path / CHART)
     settle(installation)
     with installation.traffic() as traffic:
         since = traffic.now

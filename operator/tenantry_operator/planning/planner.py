@@ -8,6 +8,7 @@ entry keeps its revision, such a condition its time.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Set
 
@@ -29,6 +30,10 @@ from tenantry_operator.planning.untold import Untold
 from tenantry_operator.planning.warming import heat_of, warm_instances
 from tenantry_operator.planning.world import CheckResult, World
 from tenantry_operator.planning.written import Written
+
+NEWEST = 25
+"""Of a portion, one in so many is kept for what was applied last where more has changed than a plan decides
+about."""
 
 
 def plan(world: World) -> Plan:
@@ -62,7 +67,7 @@ class Planner:
 
     def plan(self, world: World) -> Plan:
         changed = self._observe(world)
-        first = changed if len(changed) <= self._portion else set()
+        first = changed if len(changed) <= self._portion else self._newest(changed)
         self._wait(changed - first)
         taken = self._backlog.take(first, self._portion)
         firsts = self._decide_first(taken, world)
@@ -177,6 +182,12 @@ class Planner:
                 self._planned.compare(key)
             else:
                 self._planned.enter(key, self._own_entry(key))
+
+    def _newest(self, keys: Iterable[str]) -> set[str]:
+        """What was applied last: who did that while an operator started is likely to look on."""
+        models = self._changes.models
+        versions = {key: int(models[key].metadata.resource_version or 0) for key in keys}
+        return set(heapq.nlargest(int(self._portion) // NEWEST, versions, key=versions.__getitem__))
 
     def _wait(self, changed: Iterable[str]) -> None:
         for key in changed:

@@ -270,6 +270,9 @@ class Simulation:
     # How the parts behave.
 
     def _put(self, model: TenantModel) -> None:
+        if model is not self.models.get(model.key):
+            metadata = msgspec.structs.replace(model.metadata, resource_version=str(next(self._ids)))
+            model = msgspec.structs.replace(model, metadata=metadata)
         self.models[model.key] = model
         self.state.put_model(model)
 

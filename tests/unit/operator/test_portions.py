@@ -57,6 +57,20 @@ def test_a_change_is_in_the_next_plan_and_first_to_be_written(sim: Simulation) -
         assert "ns.late" not in {e.model for entries in sim.plan().slices.values() for e in entries}
 
 
+def test_what_was_applied_last_is_first_of_all_that_wait(sim: Simulation) -> None:
+    put(sim, "zoe")  # while an operator starts, say
+    decided = sim.plan()
+    assert "ns.zoe" in {entry.model for entry in next(iter(decided.slices.values()))}
+
+
+def test_a_version_applied_while_no_operator_ran_is_loaded_by_the_first_plan(sim: Simulation) -> None:
+    sim.settle(rounds=1000)
+    sim.store["s3://models/m300-2.onnx"] = "new"
+    sim.apply("m300", "s3://models/m300-2.onnx", sha256=digest("new"))
+    sim.restart()
+    assert "ns.m300" in {check.model for check in sim.plan().checks}
+
+
 def test_slices_are_completed_one_after_the_other_and_keep_their_number(sim: Simulation) -> None:
     made = steps(sim)
     writes = Counter(name for decided in made for name in decided.slices)
