@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import perf_counter
 
 from e2e.conftest import Note
@@ -11,8 +10,8 @@ from e2e.installation import NAMESPACE, Installation, Object
 from e2e.rest import is_ready, settle
 from integration.waiting import wait_for
 
-OUTAGE_SECONDS = float(os.environ.get("TENANTRY_OUTAGE_SECONDS", "30"))
-"""How long a part is away; two minutes for those who have the time."""
+OUTAGE_SECONDS = 120.0
+"""How long a part is away."""
 LOST_SECONDS = 180.0
 """Kubernetes gives up a node, and its pods' readiness, after about 50 s without word of its kubelet."""
 STAYS_LOST = 40.0

@@ -27,27 +27,30 @@ def test_a_pool_that_grows_and_shrinks_fails_no_request_and_moves_only_what_must
         scale(installation, SLOTS + 1)
         wait_for(lambda: is_used(installation, newcomer), LEFT_SECONDS, "the newcomer has its share")
         grown = steady_placement(installation)
+        to_grow = loads(installation) - asked
         traffic.go_on(3)
         growing = traffic.window(since)
         note(f"before: {before.summary()}")
-        note(figures(f"{SLOTS} to {SLOTS + 1}", growing, before, first, grown, loads(installation) - asked))
+        note(figures(f"{SLOTS} to {SLOTS + 1}", growing, before, first, grown, to_grow))
 
         since, asked = traffic.now, loads(installation)
         scale(installation, SLOTS)
         shrunk = steady_placement(installation)
+        to_shrink = loads(installation) - asked
         traffic.go_on(3)
         shrinking = traffic.window(since)
-        note(figures(f"back to {SLOTS}", shrinking, before, grown, shrunk, loads(installation) - asked))
+        note(figures(f"back to {SLOTS}", shrinking, before, grown, shrunk, to_shrink))
     for window in (growing, shrinking):
         assert window.failures == []
         assert window.cold == []
     assert growing.slots[newcomer] > 0
     share = {model for model, slots in grown.items() if newcomer in slots}
-    for old, new in ((first, grown), (grown, shrunk)):
+    for old, new, loaded in ((first, grown, to_grow), (grown, shrunk, to_shrink)):
         moved = {model for model in old if new[model] != old[model]}
         assert share <= moved
         # What other slots had too much of, after what happened to them before, may move along.
         assert len(moved) <= SLACK * len(share)
+        assert loaded <= len(moved)
 
 
 def scale(installation: Installation, slots: int) -> None:
@@ -77,9 +80,9 @@ def steady_placement(installation: Installation) -> dict[str, frozenset[str]]:
 
 
 def loads(installation: Installation) -> int:
-    """What the operator has asked predictors to load so far."""
+    """What predictors have loaded so far because the operator asked."""
     [operator] = installation.pods("operator")
-    return int(installation.metric(operator, "tenantry_operator_checks_total"))
+    return int(installation.metric(operator, "tenantry_operator_checks_total", outcome="loaded"))
 
 
 def figures(
@@ -88,8 +91,8 @@ def figures(
     before: Window,
     old: dict[str, frozenset[str]],
     new: dict[str, frozenset[str]],
-    asked: int,
+    loaded: int,
 ) -> str:
     moved = sum(old[model] != new[model] for model in old)
-    share = f"{moved} of {len(old)} models moved, {asked} loads asked"
+    share = f"{moved} of {len(old)} models moved, {loaded} loaded before"
     return f"{what}: {share}; {window.summary()}; p99 {window.p99 / before.p99:.2f} of before"
