@@ -1,4 +1,4 @@
-"""Checks what no other tool does: the lock fits pyproject.toml, changelog and chart its version.
+"""Checks what no other tool does: the lock fits pyproject.toml; changelog, chart and documents its version.
 
 Offline and quick: it asks whether every direct requirement is locked at a version that it allows, not
 whether a newer one exists.
@@ -91,6 +91,25 @@ def version_complaints(pyproject: dict[str, Any]) -> Iterator[str]:
             yield f"Chart.yaml: {name} is not {version}, the version of pyproject.toml"
     if f"\nARG VERSION={version}\n" not in (IMAGES / "Containerfile").read_text():
         yield f"deploy/images/Containerfile does not set VERSION to {version}, the version of pyproject.toml"
+    if f"\n{version}: " not in (ROOT / "README.md").read_text():
+        yield f"README.md does not state {version}, the version of pyproject.toml"
+    for path in what_people_type():
+        for image in other_images(path.read_text(), version):
+            yield f"{path.relative_to(ROOT)} names {image}: the version of pyproject.toml is {version}"
+
+
+def what_people_type() -> Iterator[Path]:
+    """What tells a user which images to build, load or start."""
+    yield ROOT / "README.md"
+    yield from sorted((ROOT / "docs").glob("*.md"))
+    yield from sorted(path for path in (ROOT / "deploy/kind").rglob("*") if path.is_file())
+
+
+def other_images(text: str, version: str) -> Iterator[str]:
+    """The project's images with a tag that is neither this version nor a shell's variable."""
+    for image, tag in re.findall(r"(tenantry/(?:operator|router|predictor|demo-s3):(\d[\w.-]*\b))", text):
+        if tag != version:
+            yield image
 
 
 if __name__ == "__main__":
