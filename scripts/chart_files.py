@@ -7,17 +7,19 @@ A chart must hold its files itself: links are lost where archives are unpacked, 
 from __future__ import annotations
 
 import json
-import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.rule_schemas import Schema, rule_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "deploy/helm/tenantry"
 _CRDS = ROOT / "crds"
 _SCHEMA = CHART / "values.schema.json"
-_MATCHES = re.compile(r"self\.matches\('(.*)'\)")
 _KEPT = (
     "description",
     "type",
@@ -27,10 +29,10 @@ _KEPT = (
     "maximum",
     "minLength",
     "maxLength",
+    "pattern",
     "maxItems",
+    "maxProperties",
 )
-
-Schema = dict[str, Any]
 
 
 def expected() -> dict[Path, str]:
@@ -56,10 +58,15 @@ def _pool_spec() -> Schema:
 
 
 def _values_schema(source: Schema) -> Schema:
-    """JSON schema that refuses unknown members, as the API server's strict validation does."""
-    if source.get("x-kubernetes-int-or-string"):
-        return {"description": source["description"], "type": ["integer", "string"]}
+    """JSON schema that refuses unknown members, as the API server's strict validation does.
+
+    It cannot say that a list's items differ in a key, such as their names; the templates see to that.
+    """
     schema = {key: source[key] for key in _KEPT if key in source}
+    if source.get("x-kubernetes-int-or-string"):
+        schema["type"] = ["integer", "string"]
+    if source.get("x-kubernetes-list-type") == "set":
+        schema["uniqueItems"] = True
     if "properties" in source:
         schema["properties"] = {name: _values_schema(value) for name, value in source["properties"].items()}
         schema["additionalProperties"] = False
@@ -67,9 +74,8 @@ def _values_schema(source: Schema) -> Schema:
         schema["additionalProperties"] = _values_schema(source["additionalProperties"])
     if "items" in source:
         schema["items"] = _values_schema(source["items"])
-    rules = [rule["rule"] for rule in source.get("x-kubernetes-validations", ())]
-    patterns = [match[1].replace("\\\\", "\\") for rule in rules if (match := _MATCHES.fullmatch(rule))]
-    return schema | ({"pattern": patterns[0]} if patterns else {})
+    rules = [rule_schema(rule["rule"]) for rule in source.get("x-kubernetes-validations", ())]
+    return schema | (rules[0] if len(rules) == 1 else {"allOf": rules} if rules else {})
 
 
 def main() -> None:

@@ -114,3 +114,16 @@ securityContext:
   capabilities:
     drop: [ALL]
 {{- end -}}
+
+{{/* Nothing, where environment variables differ in their names; takes (list "the value's path" variables).
+     JSON schema cannot say it. Of two, Kubernetes would take either, or refuse both. */}}
+{{- define "tenantry.distinct" -}}
+{{- $path := first . -}}
+{{- $seen := dict -}}
+{{- range last . -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "%s has the variable %s twice: take one of them out" $path .name) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- end -}}
+{{- end -}}
