@@ -17,8 +17,13 @@ NAME = "default"
 _PATH = f"/apis/{API_VERSION}/predictorpools/{NAME}"
 _RETRY_SECONDS = 2.0
 _SERVER_ERROR = 500
+_BUSY = frozenset({409, 429})
 
 logger = logging.getLogger(__name__)
+
+
+class PoolRefused(Exception):
+    """The API server does not take the pool, and there is none to go on with; the message says why."""
 
 
 def is_wanted(pools: Mapping[str, PredictorPool]) -> bool:
@@ -28,19 +33,32 @@ def is_wanted(pools: Mapping[str, PredictorPool]) -> bool:
     return NAME in pools and MANAGED_BY.items() <= pools[NAME].metadata.labels.items()
 
 
-async def apply_default_pool(api: Api, spec: Mapping[str, Any]) -> Event | None:
-    """Tries until it is taken or refused. Gives an Event about fields that somebody else has set, if any."""
+async def apply_default_pool(
+    api: Api, spec: Mapping[str, Any], present: PredictorPool | None
+) -> Event | None:
+    """Tries until it is taken or refused; `present` is the pool that it replaces.
+
+    Gives an Event on the pool where it is not as the spec says: somebody else has set fields, or the spec is
+    refused, which must not take away what serves. Raises PoolRefused where nothing serves yet.
+    """
     while True:
         try:
-            kept = await _apply(api, spec)
+            event = await _apply(api, spec)
         except (Refused, Unreachable) as error:
             logger.error("the PredictorPool %s could not be applied: %s", NAME, error)
-            if isinstance(error, Refused) and error.status < _SERVER_ERROR:
-                return None
+            if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.status not in _BUSY:
+                return _refused(present, error)
         else:
             logger.info("applied the PredictorPool %s", NAME)
-            return kept
+            return event
         await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _refused(present: PredictorPool | None, error: Refused) -> Event:
+    if present is None:
+        raise PoolRefused(f"no pool can be made of the chart's defaultPool.spec: {error}") from error
+    message = f"kept as it is, since the chart's defaultPool.spec is refused: {error}"
+    return Event("PredictorPool", NAME, "", present.metadata.uid, "Warning", "SpecRefused", message)
 
 
 async def _apply(api: Api, spec: Mapping[str, Any]) -> Event | None:

@@ -89,7 +89,7 @@ class _Operator:
                 if self._settings.tokens:
                     group.create_task(self._settings.tokens.follow())
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            raise _first(failures) from None
         finally:
             if server is not None:
                 await server.cleanup()
@@ -140,17 +140,27 @@ class _Operator:
 
     async def _bring_default_pool(self) -> None:
         """Once as it begins to lead: who deletes the last pool means it."""
-        spec = self._settings.default_pool
-        if spec is None or not default_pool.is_wanted(self._state.world().pools):
+        spec, pools = self._settings.default_pool, self._state.world().pools
+        if spec is None or not default_pool.is_wanted(pools):
             return
-        kept = await default_pool.apply_default_pool(self._api, spec)
-        if kept is None:
-            return
-        logger.info(kept.message)
         try:
-            await self._actuator.record(kept)
+            event = await default_pool.apply_default_pool(self._api, spec, pools.get(default_pool.NAME))
+        except default_pool.PoolRefused as refusal:
+            raise OperatorStopped(str(refusal)) from refusal
+        if event is None:
+            return
+        logger.info(event.message)
+        try:
+            await self._actuator.record(event)
         except (WriteConflict, ActuatorUnavailable) as error:
             logger.warning("an event could not be recorded: %s", error)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """What went wrong first, within groups of groups."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 async def _served(api: Api) -> None:

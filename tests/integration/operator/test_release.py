@@ -139,10 +139,24 @@ def test_a_pool_that_users_made_is_theirs(release: Release) -> None:
     assert release.children() == []
 
 
-def test_values_that_the_api_server_refuses_are_named(release: Release) -> None:
+def test_values_that_the_api_server_refuses_end_an_operator_that_has_no_pool(release: Release) -> None:
     with release.running(replicas=1, storage={"prefixes": ["s3://models/x"]}) as log:
-        wait_for(lambda: "a prefix must end in '/'" in log.read_text(), SECONDS, "the log says why")
+        wait_for(lambda: "tenantry_operator: no pool can be made" in log.read_text(), SECONDS, "it has ended")
+    assert (
+        log.read_text()
+        .rstrip()
+        .endswith("a prefix must end in '/', or it would allow folders that merely begin alike")
+    )
     assert "Traceback" not in log.read_text()
+
+
+def test_a_pool_that_is_there_goes_on_when_its_new_values_are_refused(release: Release) -> None:
+    release.apply(replicas=1)
+    with release.running(replicas=2, storage={"prefixes": ["s3://models/x"]}):
+        [note] = wait_for(release.notes, SECONDS, "an Event says so")
+        assert "a prefix must end in '/'" in note
+        release.kube.merge(f"{POOLS}/default/scale", {"spec": {"replicas": 3}})
+        wait_for(lambda: len(release.kube.items(CHILDREN[0])) == 3, SECONDS, "the pool is planned")
 
 
 def test_the_clean_up_leaves_nothing_that_the_operator_made(release: Release, kube: Kube) -> None:
