@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -27,8 +27,7 @@ class Layout:
     ) -> tuple[dict[str, tuple[Entry, ...]], frozenset[str]]:
         """Takes entries that are other ones now (None: gone), and how many there will be.
 
-        Gives the slices to write, those first that have just changed, and those to delete once all of them
-        stand.
+        Gives the slices to write, and those to delete once all of them stand.
         """
         indices = self._enter(changed)
         bits = choose_bits(max(count, len(self._entries)), self._bytes, written)
@@ -39,6 +38,10 @@ class Layout:
         wanted = self._fill(indices) | self._wanted
         differing = {name: content for name, content in wanted.items() if written.get(name) != content}
         return differing, frozenset(written.keys() - wanted.keys())
+
+    def names(self, keys: Iterable[str]) -> set[str]:
+        """The slices of these models."""
+        return {slice_name(self._bits, key) for key in keys}
 
     def _enter(self, changed: Mapping[str, Entry | None]) -> dict[str, int]:
         """Gives the index of each."""

@@ -40,6 +40,8 @@ class Plan:
 
     slices: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     """Slices whose content differs from what is written; written before anything else."""
+    urgent: frozenset[str] = frozenset()
+    """Those of them that hold what has just changed: to be written before what waits for its first time."""
     obsolete: frozenset[str] = frozenset()
     """Slices to delete once the others stand."""
     unwritten: Set[str] = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tenantry_core.slices import Entry, Reference
 from tenantry_operator.planning.layout import Layout
@@ -64,13 +64,16 @@ class Planned:
         newer = written is None or planned.revision > written.revision
         return planned if newer and revise(entry, planned, highest) is planned else revised
 
-    def fill(self, slices: Slices, count: int) -> tuple[dict[str, tuple[Entry, ...]], frozenset[str]]:
-        """Slices to write, those first that have changed since the last time, and slices to delete then.
+    def fill(
+        self, slices: Slices, count: int, urgent: Iterable[str]
+    ) -> tuple[dict[str, tuple[Entry, ...]], frozenset[str], frozenset[str]]:
+        """Slices to write, those of them with `urgent` models, and slices to delete then.
 
         `slices` are those that are written; `count` is how many models they shall hold in the end.
         """
         changed, self._changed = self._changed, {}
-        return self._layout.update(changed, slices, count)
+        due, obsolete = self._layout.update(changed, slices, count)
+        return due, frozenset(self._layout.names(urgent) & due.keys()), obsolete
 
     def releases(self) -> tuple[Release, ...]:
         """What slots were routed and are no more; the same bytes under another URI are kept."""

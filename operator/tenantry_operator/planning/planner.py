@@ -66,7 +66,7 @@ class Planner:
         self._untold = Untold()
 
     def plan(self, world: World) -> Plan:
-        changed = self._observe(world)
+        changed, gone = self._observe(world)
         first = changed if len(changed) <= self._portion else self._newest(changed)
         self._wait(changed - first)
         taken = self._backlog.take(first, self._portion)
@@ -74,7 +74,8 @@ class Planner:
         for key in taken:
             if key not in firsts:
                 self._decide(key, world)
-        slices, obsolete = self._planned.fill(world.slices, len(self._desired.slots))
+        urgent = first | gone if len(gone) <= self._portion else first
+        slices, urgent_slices, obsolete = self._planned.fill(world.slices, len(self._desired.slots), urgent)
         requests, heats = Requests(world), heat_of(world.load, world.reports)
         self._demand.ask_certain(world.reports, requests)
         warm = warm_instances(world, self._written.routed, requests, heats)
@@ -82,6 +83,7 @@ class Planner:
         requests.wake(self._fleet.wake_at())
         return Plan(
             slices=slices,
+            urgent=urgent_slices,
             obsolete=obsolete,
             unwritten=self._planned.unwritten,
             statuses=self._untold,
@@ -98,8 +100,8 @@ class Planner:
 
     # What has changed
 
-    def _observe(self, world: World) -> set[str]:
-        """Takes the world; gives the models that have just changed, which wait to be decided about."""
+    def _observe(self, world: World) -> tuple[set[str], set[str]]:
+        """Takes the world; gives the models to be decided about, as they have just changed, and those gone."""
         models = self._changes.of_models(world.models)
         written = self._written.update(world.slices)
         slots = self._fleet.update(world, self._written.routed)
@@ -113,7 +115,7 @@ class Planner:
             self._router_url = world.router_url
             changed |= self._changes.models.keys()
         self._wait_again(slots, written)
-        return changed
+        return changed, models.keys() - self._changes.models.keys()
 
     def _place(self, keys: Iterable[str], world: World) -> set[str]:
         """Gives the models that are given other slots."""

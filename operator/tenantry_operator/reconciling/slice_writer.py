@@ -1,4 +1,4 @@
-"""Writes slices while plans go on: of each the newest content, and what is new before what has waited."""
+"""Writes slices while plans go on: of each the newest content, and what is urgent before all else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Entries = tuple[Entry, ...]
 
 
 class SliceWriter:
-    """New and changed slices first, all of them; only then those that they replace go.
+    """All slices that are due, and only then those that they replace go.
 
     A slice is never written with what was planned before its last write ended: that write asks for a plan,
     which knows of it.
@@ -35,6 +35,7 @@ class SliceWriter:
         self._on_conflict = on_conflict
         self._on_failure = on_failure
         self._due: dict[str, Entries] = {}
+        self._urgent: list[str] = []
         self._obsolete: list[str] = []
         self._writing: set[str] = set()
         self._since: set[str] = set()
@@ -50,15 +51,17 @@ class SliceWriter:
         """A plan is about to be made of what is written by now."""
         self._since.clear()
 
-    def replace(self, slices: Mapping[str, Entries], obsolete: frozenset[str]) -> None:
+    def replace(
+        self, slices: Mapping[str, Entries], urgent: frozenset[str], obsolete: frozenset[str]
+    ) -> None:
         """All slices to write and to delete, by the plan that was begun last.
 
-        Those whose content has changed since they were last planned go first: behind thousands that are
-        written for the first time, one change must not wait.
+        What is urgent goes first, in the order in which it became so, and stays urgent until it is written:
+        behind thousands that are written for the first time, one change must not wait.
         """
         due = {n: content for n, content in slices.items() if n not in self._writing | self._since}
-        first = [name for name, content in due.items() if self._due.get(name) != content]
-        self._due = {name: due[name] for name in first} | due
+        self._urgent = [name for name in dict.fromkeys((*self._urgent, *sorted(urgent))) if name in slices]
+        self._due = {name: due[name] for name in self._urgent if name in due} | due
         self._obsolete = sorted(obsolete - self._writing - self._since)
         self._wake.set()
 
@@ -73,6 +76,8 @@ class SliceWriter:
             metrics.WAITING.labels("slices").set(len(self._due))
             if self._due:
                 name = next(iter(self._due))
+                if name in self._urgent:
+                    self._urgent.remove(name)
                 await self._write(name, self._due.pop(name))
             elif self._obsolete and not self._writing:
                 await self._write(self._obsolete.pop(0), None)

@@ -24,7 +24,6 @@ STORAGE_UNAVAILABLE = "StorageUnavailable"
 VERDICTS = frozenset(
     {
         "ArtifactNotFound",
-        "ArtifactChanged",
         "DigestMismatch",
         "OutsideAllowedStorage",
         "FormatNotTrusted",

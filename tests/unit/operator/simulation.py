@@ -350,7 +350,9 @@ def is_quiet(decided: Plan) -> bool:
 
 
 def timeless(decided: Plan) -> Plan:
-    """Without what an undisturbed plan keeps of the last one: times and revisions of what is not written."""
+    """Without what an undisturbed plan keeps of the last one: times and revisions of what is not written, and
+    what is news.
+    """
 
     def bare(status: TenantModelStatus) -> TenantModelStatus:
         conditions = (msgspec.structs.replace(c, last_transition_time="") for c in status.conditions)
@@ -362,6 +364,7 @@ def timeless(decided: Plan) -> Plan:
             name: tuple(msgspec.structs.replace(e, revision=0) for e in entries)
             for name, entries in decided.slices.items()
         },
+        urgent=frozenset(),
         statuses={key: bare(status) for key, status in decided.statuses.items()},
         unwritten=frozenset(decided.unwritten),
         events=dict(decided.events),

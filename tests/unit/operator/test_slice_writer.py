@@ -1,4 +1,4 @@
-"""Slices are written beside the plans: the newest content, what is new first, what is obsolete last."""
+"""Slices are written beside the plans: the newest content, what is urgent first, what is obsolete last."""
 
 from __future__ import annotations
 
@@ -52,14 +52,39 @@ class Writing:
 async def test_a_change_does_not_wait_behind_thousands_that_are_written_for_the_first_time() -> None:
     writing = Writing()
     many = {f"placement-9-{n}": content(f"n.m{n}") for n in range(300)}
-    writing.writer.replace(many, frozenset())
+    writing.writer.replace(many, frozenset(), frozenset())
     await until(lambda: len(writing.gate.begun) == AT_A_TIME)
+    for changed in ("placement-9-299", "placement-9-200"):
+        writing.writer.begin()
+        many[changed] = content(f"n.m{changed[-3:]}", 2)
+        writing.writer.replace(many, frozenset({changed}), frozenset())
     writing.writer.begin()
-    writing.writer.replace(many | {"placement-9-299": content("n.m299", 2)}, frozenset())
+    writing.writer.replace(many, frozenset(), frozenset())  # of what waits only
     await writing.done()
-    assert writing.gate.begun[AT_A_TIME] == "placement-9-299"
+    assert writing.gate.begun[AT_A_TIME : AT_A_TIME + 2] == ["placement-9-299", "placement-9-200"]
     assert writing.gate.slices["placement-9-299"][0].revision == 2
     assert len(writing.gate.slices) == 300
+
+
+@run
+async def test_a_change_to_what_is_just_written_is_the_next_to_be_written() -> None:
+    writing = Writing()
+    many = {f"placement-9-{n:03}": content(f"n.m{n}") for n in range(300)}
+    writing.writer.replace(many, frozenset(), frozenset())
+    await until(lambda: len(writing.gate.begun) == AT_A_TIME)
+    begun = writing.gate.begun[0]
+    many[begun] = content("n.m0", 2)
+    writing.writer.begin()
+    writing.writer.replace(many, frozenset({begun}), frozenset())
+    writing.gate.open.set()
+    await until(lambda: begun in writing.gate.slices)
+    writing.writer.begin()
+    left = {name: planned for name, planned in many.items() if writing.gate.slices.get(name) != planned}
+    before = len(writing.gate.begun)
+    writing.writer.replace(left, frozenset(), frozenset())
+    await writing.done()
+    assert begun in writing.gate.begun[before : before + AT_A_TIME]
+    assert writing.gate.slices[begun][0].revision == 2
 
 
 @run
@@ -67,7 +92,7 @@ async def test_what_is_obsolete_goes_once_everything_else_stands() -> None:
     writing = Writing()
     writing.gate.slices["placement-0-0"] = content("n.a")
     writing.writer.replace(
-        {f"placement-1-{n}": content(f"n.m{n}") for n in range(2)}, frozenset({"placement-0-0"})
+        {f"placement-1-{n}": content(f"n.m{n}") for n in range(2)}, frozenset(), frozenset({"placement-0-0"})
     )
     await until(lambda: len(writing.gate.begun) == 2)
     assert "placement-0-0" in writing.gate.slices
@@ -78,9 +103,9 @@ async def test_what_is_obsolete_goes_once_everything_else_stands() -> None:
 @run
 async def test_what_was_planned_before_a_write_ended_is_left_to_the_next_plan() -> None:
     writing = Writing()
-    writing.writer.replace({"placement-0-0": content("n.a")}, frozenset())
+    writing.writer.replace({"placement-0-0": content("n.a")}, frozenset(), frozenset())
     await until(lambda: writing.gate.begun == ["placement-0-0"])
-    writing.writer.replace({"placement-0-0": content("n.a", 2)}, frozenset())
+    writing.writer.replace({"placement-0-0": content("n.a", 2)}, frozenset(), frozenset())
     await writing.done()
     assert writing.gate.slices["placement-0-0"][0].revision == 1
 
@@ -95,7 +120,7 @@ async def test_after_a_conflict_nothing_is_written_that_was_planned_before() -> 
 
     writing.gate.fail = refuse
     writing.writer.replace(
-        {f"placement-4-{n}": content(f"n.m{n}") for n in range(16)}, frozenset({"placement-0-0"})
+        {f"placement-4-{n}": content(f"n.m{n}") for n in range(16)}, frozenset(), frozenset({"placement-0-0"})
     )
     await until(lambda: len(writing.gate.begun) == AT_A_TIME)
     writing.gate.open.set()
