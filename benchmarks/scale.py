@@ -299,11 +299,18 @@ class SliceWatch:
         return sum(map(len, list(self._slices.values())))
 
     def _follow(self) -> None:
+        """Until the API server ends; it also ends watches that are too slow for it."""
+        while True:
+            try:
+                self._watch()
+            except httpx.ConnectError:
+                return
+            except httpx.TransportError:
+                continue
+
+    def _watch(self) -> None:
         params = {"watch": "true", "resourceVersion": "0", "timeoutSeconds": str(int(PATIENCE * 2))}
-        with (
-            contextlib.suppress(httpx.TransportError),  # the API server ends before this does
-            self._kube._http.stream("GET", _SLICES, params=params, timeout=None) as response,
-        ):
+        with self._kube._http.stream("GET", _SLICES, params=params, timeout=None) as response:
             for line in response.iter_lines():
                 event = msgspec.json.decode(line, type=_Event)
                 self._slices[event.object.metadata.name] = {

@@ -101,7 +101,7 @@ class Planner:
     # What has changed
 
     def _observe(self, world: World) -> tuple[set[str], set[str]]:
-        """Takes the world; gives the models to be decided about, as they have just changed, and those gone."""
+        """Takes the world; gives the models that have just changed, and those that are gone."""
         models = self._changes.of_models(world.models)
         written = self._written.update(world.slices)
         slots = self._fleet.update(world, self._written.routed)
