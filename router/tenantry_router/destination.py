@@ -98,7 +98,7 @@ class Destinations:
             unavailable = model.entry.unavailable or _NOT_PLACED
             raise Problem(
                 503,
-                f"Model {model.key} cannot answer yet: {unavailable.message}",
+                f"Model {model.key} cannot answer: {unavailable.message}",
                 reason=unavailable.reason,
                 retry_after=self._load_times.retry_after(),
             )

@@ -16,7 +16,7 @@ def model_events(model: TenantModel, status: TenantModelStatus) -> Iterator[Even
         changed = before.active is None or now.active.sha256 != before.active.sha256
         if changed or before.active is None or now.active.uri != before.active.uri:
             yield _event(
-                model, "Normal", "Serving", f"version {now.active.version} of {now.active.uri} serves"
+                model, "Normal", "Serving", f"version {now.active.version} serves now: {now.active.uri}"
             )
     ready, told = now.condition("Ready"), before.condition("Ready")
     if ready is None or ready.status != "False":

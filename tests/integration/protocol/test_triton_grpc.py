@@ -114,7 +114,7 @@ def test_a_version_may_be_asked_for(client: Any, served: Served) -> None:
         ("nobody", "NOT_FOUND", "There is no model 'nobody'"),
         ("", "NOT_FOUND", "There is no model ''"),
         ("twin", "FAILED_PRECONDITION", "blue.twin, green.twin"),
-        ("new", "UNAVAILABLE", "cannot answer yet"),
+        ("new", "UNAVAILABLE", "cannot answer"),
         ("stranded", "UNAVAILABLE", "No predictor of its pool"),
         ("personal", "INVALID_ARGUMENT", "parameters.user_id"),
         ("acme", "INVALID_ARGUMENT", "Input 'input' is missing"),

@@ -156,7 +156,7 @@ def test_parameters_are_taken_and_one_of_them_names_the_user(client: Any) -> Non
     [
         ("nobody", "404", "There is no model 'nobody'"),
         ("twin", "409", "blue.twin, green.twin"),
-        ("new", "503", "cannot answer yet"),
+        ("new", "503", "cannot answer"),
         ("stranded", "503", "No predictor of its pool"),
         ("personal", "400", "Tenantry-User"),
         ("acme", "422", "Input 'input' is missing"),
