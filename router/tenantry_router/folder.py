@@ -36,7 +36,7 @@ _LOOK_EVERY = 500
 """Milliseconds, where no notification comes first."""
 _SETTLE = 50
 """Milliseconds without a further notification before the files are looked at..."""
-_SETTLE_AT_MOST = 200
+_SETTLE_AT_MOST = 100
 """...but no longer than this, however busy the writer is."""
 
 
