@@ -45,6 +45,7 @@ from cluster.ports import free_ports
 from integration.kube import OWN, ApiError, Kube
 from integration.waiting import wait_for
 from processes import cpu_seconds
+from tenantry_core.version import VERSION
 
 NAMESPACE = "tenantry"
 POD_ADDRESSES = "10.244.0.0/16"
@@ -89,7 +90,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or what was started would be left behind
     figures: dict[str, Any] = {}
     try:
-        stored = arguments.stored / f"{arguments.models}-{arguments.slots}"
+        # What another version made of the pool would be rolled while this one is measured.
+        stored = arguments.stored / f"{arguments.models}-{arguments.slots}-{VERSION}"
         if not stored.is_dir():
             prepare(stored, arguments.models, arguments.slots)
         with (

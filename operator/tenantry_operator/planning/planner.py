@@ -188,8 +188,8 @@ class Planner:
     def _newest(self, keys: Iterable[str]) -> set[str]:
         """What was applied last: who did that while an operator started is likely to look on."""
         models = self._changes.models
-        versions = {key: int(models[key].metadata.resource_version or 0) for key in keys}
-        return set(heapq.nlargest(int(self._portion) // NEWEST, versions, key=versions.__getitem__))
+        count = int(self._portion) // NEWEST
+        return set(heapq.nlargest(count, keys, lambda key: int(models[key].metadata.resource_version or 0)))
 
     def _wait(self, changed: Iterable[str]) -> None:
         for key in changed:
