@@ -105,7 +105,6 @@ def test_the_command_tells_what_runs(up: Up, shell: Shell) -> None:
     explained = json.loads(shell("explain", "told", "-o", "json").out)
     assert explained["model"] == "default.told"
     assert explained["slot"] in ("default-0", "default-1")
-    assert "default.told" in shell("get", "placementslices", "-o", "wide").out
     assert shell("get", "ps").out.split()[:4] == ["NAME", "MODELS", "AGE", "placement-0-0"]
     assert f" {up.url}/predict/told " in shell("get", "tm", "told", "-o", "wide").out
     assert f"Server Version: {VERSION} ({up.url})" in shell("version").out
