@@ -23,7 +23,6 @@ def test_new_versions_under_load_fail_no_request_and_load_nothing_cold(
     with installation.traffic() as traffic:
         before = traffic.go_on(15)
         singly = changing(installation, traffic, [[manifest] for manifest in manifests[:CHANGED]])
-        traffic.go_on(3)
         at_once = changing(installation, traffic, [manifests[CHANGED:]])
         after = traffic.go_on(5)
     note(f"before: {before.summary()}")

@@ -156,7 +156,7 @@ class Reconciler:
         self._loads.forget(world.models, instances)
         self._loads.offer(decided.checks, instances)
         self._turn_ready(decided, instances)
-        self._slices.replace(decided.slices, decided.urgent, decided.obsolete)
+        self._slices.replace(decided)
         self._releases = _by_model(decided.releases, lambda release: release.model)
         self._tell(decided)
         await self._run_slots(world, decided)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from tenantry_core.slices import Entry
+from tenantry_operator.planning.plan import Plan
 from tenantry_operator.reconciling import metrics
 from tenantry_operator.reconciling.actuator import Actuator, ActuatorUnavailable, WriteConflict
 
@@ -37,6 +38,7 @@ class SliceWriter:
         self._on_failure = on_failure
         self._due: dict[str, Entries] = {}
         self._urgent: list[str] = []
+        """What goes first, the next at the beginning; also what is being written and has changed since."""
         self._obsolete: list[str] = []
         self._writing: set[str] = set()
         self._since: set[str] = set()
@@ -52,18 +54,18 @@ class SliceWriter:
         """A plan is about to be made of what is written by now."""
         self._since.clear()
 
-    def replace(
-        self, slices: Mapping[str, Entries], urgent: frozenset[str], obsolete: frozenset[str]
-    ) -> None:
+    def replace(self, plan: Plan) -> None:
         """All slices to write and to delete, by the plan that was begun last.
 
         What is urgent goes first, in the order in which it became so, and stays urgent until it is written:
         behind thousands that are written for the first time, one change must not wait.
         """
-        due = {n: content for n, content in slices.items() if n not in self._writing | self._since}
-        self._urgent = [name for name in dict.fromkeys((*self._urgent, *sorted(urgent))) if name in slices]
+        unsettled = self._writing | self._since
+        due = {name: content for name, content in plan.slices.items() if name not in unsettled}
+        urgent = dict.fromkeys((*self._urgent, *sorted(plan.urgent)))
+        self._urgent = [name for name in urgent if name in plan.slices]
         self._due = {name: due[name] for name in self._urgent if name in due} | due
-        self._obsolete = sorted(obsolete - self._writing - self._since)
+        self._obsolete = sorted(plan.obsolete - unsettled)
         self._wake.set()
 
     async def run(self) -> None:

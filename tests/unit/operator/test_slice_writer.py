@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from tenantry_core.slices import Entry
+from tenantry_operator.planning.plan import Plan
 from tenantry_operator.reconciling.actuator import WriteConflict
 from tenantry_operator.reconciling.slice_writer import AT_A_TIME, SliceWriter
 from unit.operator.running import Journal, run, until
@@ -42,6 +43,11 @@ class Writing:
     def fail(self) -> None:
         self.failures += 1
 
+    async def begin(self, slices: dict[str, tuple[Entry, ...]]) -> None:
+        """The first plan, until as many slices are being written as may be."""
+        self.writer.replace(Plan(slices))
+        await until(lambda: len(self.gate.begun) == AT_A_TIME)
+
     async def done(self) -> None:
         self.gate.open.set()
         await until(lambda: self.writer.is_idle)
@@ -52,14 +58,13 @@ class Writing:
 async def test_a_change_does_not_wait_behind_thousands_that_are_written_for_the_first_time() -> None:
     writing = Writing()
     many = {f"placement-9-{n}": content(f"n.m{n}") for n in range(300)}
-    writing.writer.replace(many, frozenset(), frozenset())
-    await until(lambda: len(writing.gate.begun) == AT_A_TIME)
+    await writing.begin(many)
     for changed in ("placement-9-299", "placement-9-200"):
         writing.writer.begin()
         many[changed] = content(f"n.m{changed[-3:]}", 2)
-        writing.writer.replace(many, frozenset({changed}), frozenset())
+        writing.writer.replace(Plan(many, urgent=frozenset({changed})))
     writing.writer.begin()
-    writing.writer.replace(many, frozenset(), frozenset())  # of what waits only
+    writing.writer.replace(Plan(many))  # of what waits only
     await writing.done()
     assert writing.gate.begun[AT_A_TIME : AT_A_TIME + 2] == ["placement-9-299", "placement-9-200"]
     assert writing.gate.slices["placement-9-299"][0].revision == 2
@@ -70,18 +75,17 @@ async def test_a_change_does_not_wait_behind_thousands_that_are_written_for_the_
 async def test_a_change_to_what_is_just_written_is_the_next_to_be_written() -> None:
     writing = Writing()
     many = {f"placement-9-{n:03}": content(f"n.m{n}") for n in range(300)}
-    writing.writer.replace(many, frozenset(), frozenset())
-    await until(lambda: len(writing.gate.begun) == AT_A_TIME)
+    await writing.begin(many)
     begun = writing.gate.begun[0]
     many[begun] = content("n.m0", 2)
     writing.writer.begin()
-    writing.writer.replace(many, frozenset({begun}), frozenset())
+    writing.writer.replace(Plan(many, urgent=frozenset({begun})))
     writing.gate.open.set()
     await until(lambda: begun in writing.gate.slices)
     writing.writer.begin()
     left = {name: planned for name, planned in many.items() if writing.gate.slices.get(name) != planned}
     before = len(writing.gate.begun)
-    writing.writer.replace(left, frozenset(), frozenset())
+    writing.writer.replace(Plan(left))
     await writing.done()
     assert begun in writing.gate.begun[before : before + AT_A_TIME]
     assert writing.gate.slices[begun][0].revision == 2
@@ -91,9 +95,8 @@ async def test_a_change_to_what_is_just_written_is_the_next_to_be_written() -> N
 async def test_what_is_obsolete_goes_once_everything_else_stands() -> None:
     writing = Writing()
     writing.gate.slices["placement-0-0"] = content("n.a")
-    writing.writer.replace(
-        {f"placement-1-{n}": content(f"n.m{n}") for n in range(2)}, frozenset(), frozenset({"placement-0-0"})
-    )
+    planned = {f"placement-1-{n}": content(f"n.m{n}") for n in range(2)}
+    writing.writer.replace(Plan(planned, obsolete=frozenset({"placement-0-0"})))
     await until(lambda: len(writing.gate.begun) == 2)
     assert "placement-0-0" in writing.gate.slices
     await writing.done()
@@ -103,9 +106,9 @@ async def test_what_is_obsolete_goes_once_everything_else_stands() -> None:
 @run
 async def test_what_was_planned_before_a_write_ended_is_left_to_the_next_plan() -> None:
     writing = Writing()
-    writing.writer.replace({"placement-0-0": content("n.a")}, frozenset(), frozenset())
+    writing.writer.replace(Plan({"placement-0-0": content("n.a")}))
     await until(lambda: writing.gate.begun == ["placement-0-0"])
-    writing.writer.replace({"placement-0-0": content("n.a", 2)}, frozenset(), frozenset())
+    writing.writer.replace(Plan({"placement-0-0": content("n.a", 2)}))
     await writing.done()
     assert writing.gate.slices["placement-0-0"][0].revision == 1
 
@@ -119,9 +122,8 @@ async def test_after_a_conflict_nothing_is_written_that_was_planned_before() -> 
             raise WriteConflict
 
     writing.gate.fail = refuse
-    writing.writer.replace(
-        {f"placement-4-{n}": content(f"n.m{n}") for n in range(16)}, frozenset(), frozenset({"placement-0-0"})
-    )
+    planned = {f"placement-4-{n}": content(f"n.m{n}") for n in range(16)}
+    writing.writer.replace(Plan(planned, obsolete=frozenset({"placement-0-0"})))
     await until(lambda: len(writing.gate.begun) == AT_A_TIME)
     writing.gate.open.set()
     await until(lambda: writing.failures == 1)
